@@ -1,0 +1,95 @@
+"""Client-side load balancing for Python.
+
+    from lbkit import Cluster, Static
+    from lbkit.httpx import BalancedTransport
+
+    orders = Cluster("orders", Static("10.0.0.1:8080", "10.0.0.2:8080"))
+    client = httpx.Client(transport=BalancedTransport(orders), base_url="http://orders")
+
+Public names are imported when they are first used, so that `import lbkit` loads no third-party package.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lbkit.balancer.empty import FailClosed, FailOpen, Wait
+    from lbkit.breaker import CircuitBreaker
+    from lbkit.core.endpoint import Endpoint, Snapshot
+    from lbkit.core.outcome import Outcome, Result
+    from lbkit.discovery import Static
+    from lbkit.errors import (
+        ClusterClosed,
+        ConfigError,
+        DeadlineExceeded,
+        DiscoveryError,
+        LbkitError,
+        LeaseMisuse,
+        NoEndpointAvailable,
+        NotReady,
+    )
+    from lbkit.retry import RetryBudget, RetryPolicy
+    from lbkit.runtime.cluster import Cluster
+
+_HOMES = {
+    "CircuitBreaker": "lbkit.breaker",
+    "Cluster": "lbkit.runtime.cluster",
+    "ClusterClosed": "lbkit.errors",
+    "ConfigError": "lbkit.errors",
+    "DeadlineExceeded": "lbkit.errors",
+    "DiscoveryError": "lbkit.errors",
+    "Endpoint": "lbkit.core.endpoint",
+    "FailClosed": "lbkit.balancer.empty",
+    "FailOpen": "lbkit.balancer.empty",
+    "LbkitError": "lbkit.errors",
+    "LeaseMisuse": "lbkit.errors",
+    "NoEndpointAvailable": "lbkit.errors",
+    "NotReady": "lbkit.errors",
+    "Outcome": "lbkit.core.outcome",
+    "Result": "lbkit.core.outcome",
+    "RetryBudget": "lbkit.retry",
+    "RetryPolicy": "lbkit.retry",
+    "Snapshot": "lbkit.core.endpoint",
+    "Static": "lbkit.discovery",
+    "Wait": "lbkit.balancer.empty",
+}
+
+__all__ = [
+    "CircuitBreaker",
+    "Cluster",
+    "ClusterClosed",
+    "ConfigError",
+    "DeadlineExceeded",
+    "DiscoveryError",
+    "Endpoint",
+    "FailClosed",
+    "FailOpen",
+    "LbkitError",
+    "LeaseMisuse",
+    "NoEndpointAvailable",
+    "NotReady",
+    "Outcome",
+    "Result",
+    "RetryBudget",
+    "RetryPolicy",
+    "Snapshot",
+    "Static",
+    "Wait",
+]
+
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'lbkit' has no attribute {name!r}")
+    value = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,1 @@
+"""The balancer: the machines under one lock. It decides and never waits."""

@@ -1,0 +1,305 @@
+"""The balancer: which endpoint, and what became of it. One plain lock, no input or output, never a wait.
+
+Under the lock there is no callback, no logging and no await: what listeners are to hear is collected and told after
+unlock. Time is read once per event and passed down.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import warnings
+from collections import deque
+from collections.abc import Callable, Sequence
+from random import Random
+
+from lbkit.balancer.empty import FailOpen, OnEmpty
+from lbkit.balancer.events import Event, LeasesDropped, Listener, StandingChanged
+from lbkit.balancer.lease import RELEASED, REPORTED, Lease
+from lbkit.balancer.node import LATENCY_WEIGHT, Node
+from lbkit.balancer.roster import Roster
+from lbkit.balancer.stats import ClusterStats, Counts, describe
+from lbkit.breaker import CircuitBreaker
+from lbkit.core.endpoint import Snapshot
+from lbkit.core.outcome import CANCELLED, FAILURES, Outcome, Result
+from lbkit.core.pick import FIRST_TRY, PickInfo
+from lbkit.errors import NoEndpointAvailable, NotReady
+from lbkit.retry import Budget, RetryBudget, RetryPolicy
+from lbkit.scheduler import Scheduler, ShortestExpectedDelay
+from lbkit.scheduler.base import Indexes, Learns, untried
+
+logger = logging.getLogger("lbkit")
+
+
+class Balancer:
+    """Chooses among the endpoints of one cluster and learns from what becomes of its choices. Thread-safe."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        scheduler: Scheduler | None = None,
+        breaker: CircuitBreaker | None = None,
+        budget: RetryBudget | None = None,
+        on_empty: OnEmpty | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        rng: Random | None = None,
+    ) -> None:
+        self.name = name
+        self.clock = clock
+        self.on_empty: OnEmpty = on_empty or FailOpen()
+        self.rng = rng or Random()
+        self.abandoned: deque[tuple[Node, int, bool]] = deque()
+        """Leases that were dropped: appended by finalizers without the lock, settled by the next acquire."""
+        self._own_rng = rng is None
+        self._lock = threading.Lock()
+        picker = (scheduler or ShortestExpectedDelay()).build(self.rng)
+        self._picker = picker
+        self._observe = picker.observe if isinstance(picker, Learns) else None
+        self._released = picker.released if isinstance(picker, Indexes) else None
+        self._roster = Roster(name, picker, breaker or CircuitBreaker(), self.rng)
+        self._news = self._roster.news
+        self._budget = Budget(budget or RetryBudget())
+        self._counts = Counts()
+        self._listeners: tuple[Listener, ...] = ()
+
+    @property
+    def version(self) -> int:
+        """Grows with every change of the set of endpoints; read without the lock."""
+        return self._roster.version
+
+    # -- the request path
+
+    def acquire(self, info: PickInfo = FIRST_TRY, *, first: bool = True) -> Lease:
+        """Choose an endpoint. `first` says that a call begins, which the retry budget counts.
+
+        Raises:
+            NoEndpointAvailable: None may be used now.
+            NotReady: No membership is known yet.
+        """
+        now = self.clock()
+        roster = self._roster
+        with self._lock:
+            if self.abandoned:
+                self._settle_abandoned(now)
+            if now >= roster.next_due:
+                roster.advance(now)
+            if first:
+                self._counts.calls += 1
+                self._budget.deposit(now)
+            ready = roster.ready
+            node = roster.take_trial(info) if roster.probing and (info.may_probe or not ready) else None
+            probe = node is not None
+            if node is None:
+                node = self._choose(info, now) if ready else self._choose_kept_out(info)
+            if node is not None:
+                node.in_flight += 1
+                node.picks += 1
+                self._counts.attempts += 1
+                lease = Lease(self, node, now, node.health.circuit.generation, probe)
+        if self._news:
+            self._tell()
+        if node is None:
+            raise self._nothing(now)
+        return lease
+
+    def settle(self, lease: Lease, outcome: Outcome | None, *, end: bool) -> None:
+        """Take a lease's outcome, its end, or both. The lease's own methods call this."""
+        now = self.clock()
+        with self._lock:
+            if lease.state == RELEASED:  # another thread was faster
+                return
+            node = lease.node
+            if outcome is not None:
+                if lease.state == REPORTED:  # news from the body: never a second success
+                    if outcome.result is not Result.OK:
+                        self._record(node, lease.generation, outcome, now - lease.started, now, probe=False)
+                elif outcome.result is Result.OK and not lease.probe and not node.health.circuit.failures:
+                    self._good(node, outcome, now - lease.started, now)
+                else:
+                    self._record(node, lease.generation, outcome, now - lease.started, now, probe=lease.probe)
+                lease.state = REPORTED
+            if end:
+                lease.state = RELEASED
+                self._free(node)
+        if self._news:
+            self._tell()
+
+    def grant_retry(self) -> bool:
+        """Take one retry from the cluster's budget; False where it is used up."""
+        with self._lock:
+            granted = self._budget.withdraw(self.clock())
+            self._counts.retries += granted
+            self._counts.retries_refused += not granted
+            return granted
+
+    def has_untried(self, tried: Sequence[str]) -> bool:
+        """Whether a ready endpoint is left that is not among `tried`."""
+        with self._lock:
+            return any(node.endpoint.id not in tried for node in self._roster.ready)
+
+    def _choose(self, info: PickInfo, now: float) -> Node:
+        node: Node = self._picker.pick(info, now)  # type: ignore[assignment]
+        if info.tried and node.endpoint.id in info.tried:
+            # Draw, then scan: a picker that only draws again would still fail a few per cent when many nodes are bad.
+            left: Sequence[Node] = untried(self._roster.ready, info)  # type: ignore[assignment]
+            node = min(left, key=lambda node: (node.in_flight + 1) / node.weight)
+        return node
+
+    def _choose_kept_out(self, info: PickInfo) -> Node | None:
+        if not isinstance(self.on_empty, FailOpen):
+            return None
+        node = self._roster.last_resort(info)
+        self._counts.failed_open += node is not None
+        return node
+
+    def _nothing(self, now: float) -> NoEndpointAvailable:
+        with self._lock:
+            self._counts.refused += 1
+            roster = self._roster
+            if roster.snapshot is None:
+                return NotReady(self.name, {})
+            wait = max(0.0, roster.next_due - now)
+            return NoEndpointAvailable(self.name, roster.reasons(), wait if wait < float("inf") else None)
+
+    # -- outcomes, under the lock
+
+    def _good(self, node: Node, outcome: Outcome, latency_s: float, now: float) -> None:
+        node.latency_s += (latency_s - node.latency_s) * (LATENCY_WEIGHT if node.latency_s else 1.0)
+        if node.listed and self._observe is not None:
+            self._observe(node, outcome, latency_s, now)
+
+    def _record(
+        self, node: Node, generation: int, outcome: Outcome, latency_s: float, now: float, *, probe: bool
+    ) -> None:
+        result = outcome.result
+        if result is Result.OK:
+            self._good(node, outcome, latency_s, now)
+        elif result is not Result.CANCELLED:
+            if node.listed and self._observe is not None:
+                self._observe(node, outcome, latency_s, now)
+            if result in FAILURES:
+                node.failures += 1
+                self._counts.failures += 1
+        health = node.health
+        changed = health.circuit.record(result, generation, probe=probe, now=now)
+        if outcome.retry_after_s and result is Result.OVERLOADED:
+            changed |= health.pause.extend(now + min(outcome.retry_after_s, RetryPolicy.CAP_S))
+        if changed:
+            self._roster.stand((node,), outcome.cause, now)
+        elif probe:
+            self._roster.return_trial(node)
+
+    def _free(self, node: Node) -> None:
+        node.in_flight -= 1
+        if node.listed and self._released is not None:
+            self._released(node)
+
+    def _settle_abandoned(self, now: float) -> None:
+        dropped = 0
+        while self.abandoned:
+            node, generation, probe = self.abandoned.popleft()
+            self._record(node, generation, CANCELLED, 0.0, now, probe=probe)
+            self._free(node)
+            dropped += 1
+        self._counts.abandoned += dropped
+        self._news.append(LeasesDropped(self.name, dropped))
+
+    # -- membership, control, observation
+
+    def apply(self, snapshot: Snapshot) -> None:
+        """Take a new membership. Known addresses keep what was learned; what is gone gets nothing new."""
+        now = self.clock()
+        with self._lock:
+            self._roster.apply(snapshot, now)
+        self._tell()
+
+    def drain(self, identity: str, *, draining: bool = True) -> None:
+        """Take an endpoint out of use, or put it back with `draining=False`. What is in flight is not touched.
+
+        Raises:
+            ConfigError: There is no endpoint of that id.
+        """
+        now = self.clock()
+        with self._lock:
+            self._roster.drain(identity, draining=draining, now=now)
+        self._tell()
+
+    def stats(self) -> ClusterStats:
+        """Return what the balancer knows, as values that no longer change."""
+        now = self.clock()
+        with self._lock:
+            if self.abandoned:
+                self._settle_abandoned(now)
+            stats = describe(self.name, self._roster.nodes.values(), self._counts, now)
+        self._tell()
+        return stats
+
+    def subscribe(self, listener: Listener) -> Callable[[], None]:
+        """Call `listener` with every event, outside the lock; returns a function that ends it."""
+        with self._lock:
+            self._listeners += (listener,)
+
+        def unsubscribe() -> None:
+            with self._lock:
+                self._listeners = tuple(other for other in self._listeners if other is not listener)
+
+        return unsubscribe
+
+    def tell(self, event: Event) -> None:
+        """Tell the listeners of something that was decided outside the lock."""
+        self._news.append(event)
+        self._tell()
+
+    def _tell(self) -> None:
+        while self._news:
+            try:
+                event = self._news.popleft()
+            except IndexError:  # another thread tells it
+                return
+            if isinstance(event, LeasesDropped):
+                text = f"{event.cluster}: {event.count} leases were dropped without release: close responses and sockets"
+                warnings.warn(text, ResourceWarning, stacklevel=4)
+            elif isinstance(event, StandingChanged):
+                log_standing(event)
+            for listener in self._listeners:
+                try:
+                    listener(event)
+                except Exception:
+                    logger.exception("%s: a listener failed; the call it was told of goes on", self.name)
+
+    def before_fork(self) -> None:
+        """Hold the lock over a fork, so that the child finds a whole state."""
+        self._lock.acquire()
+
+    def after_fork(self, *, child: bool) -> None:
+        """Let go after a fork; in the child drop what the parent has in flight and draw other random numbers."""
+        if child:
+            if self._own_rng:
+                self.rng.seed()
+            self.abandoned.clear()
+            self._roster.succeed(self.clock())
+        self._lock.release()
+
+
+def log_standing(event: StandingChanged) -> None:
+    """Log a change of standing: a warning when an endpoint goes, information when it returns."""
+    level = logging.INFO if event.after.value in ("ready", "half_open") else logging.WARNING
+    logger.log(
+        level,
+        "%s: endpoint %s is %s (was %s, %s)",
+        event.cluster,
+        event.endpoint,
+        event.after.value,
+        event.before.value,
+        event.cause,
+        extra={
+            "lbkit_cluster": event.cluster,
+            "lbkit_endpoint": event.endpoint,
+            "lbkit_before": event.before.value,
+            "lbkit_after": event.after.value,
+            "lbkit_cause": event.cause,
+            "lbkit_for_s": event.for_s,
+        },
+    )

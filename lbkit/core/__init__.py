@@ -1,0 +1,1 @@
+"""Values and arithmetic: no clock, no threads, no input or output."""

@@ -1,0 +1,142 @@
+"""Endpoints and snapshots: where the replicas are, as frozen values.
+
+An endpoint is its address: two with the same address are the same replica, and what was learned of it stays when its
+weight or its labels change. A snapshot is the complete set at one moment, never a difference.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from urllib.parse import urlsplit
+
+from lbkit.errors import ConfigError
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_NO_METADATA: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One replica: its address and what is known of it.
+
+    Attributes:
+        host: Name or IP literal without brackets; empty for a unix socket.
+        port: 1 to 65535; 0 for a unix socket.
+        path: File-system path of a unix socket; empty for TCP.
+        weight: Share relative to the others, at least 0. 0 keeps the endpoint in the set but sends it nothing.
+        priority: Tier, at least 0. The lowest tier that has a usable endpoint takes all the traffic (as in RFC 2782).
+        zone: Where it runs, for schedulers and for display.
+        server_name: Name for TLS SNI and verification. None takes the host of the request's URL.
+        scheme: "http" or "https" where the target was a URL; a request of the other scheme is refused. None takes either.
+        metadata: Labels of the source, kept as they are.
+        id: `host:port`, IPv6 in brackets, or `unix:path`. Computed; the identity of the endpoint.
+
+    Raises:
+        ConfigError: A part is out of range.
+    """
+
+    host: str = ""
+    port: int = 0
+    path: str = ""
+    weight: float = 1.0
+    priority: int = 0
+    zone: str = ""
+    server_name: str | None = None
+    scheme: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=lambda: _NO_METADATA, hash=False)
+    id: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        if bool(self.host) == bool(self.path):
+            raise ConfigError("an endpoint has either a host and port or the path of a unix socket")
+        if self.host and not (isinstance(self.port, int) and 1 <= self.port <= 65535):
+            raise ConfigError(f"endpoint {self.host}: port must be from 1 to 65535, not {self.port!r}")
+        if not (isinstance(self.weight, int | float) and math.isfinite(self.weight) and self.weight >= 0):
+            raise ConfigError(f"endpoint {self.host or self.path}: weight must be at least 0, not {self.weight!r}")
+        if not (isinstance(self.priority, int) and self.priority >= 0):
+            raise ConfigError(f"endpoint {self.host or self.path}: priority must be at least 0, not {self.priority!r}")
+        if self.scheme not in (None, "http", "https"):
+            raise ConfigError(f"endpoint {self.host or self.path}: scheme must be http or https, not {self.scheme!r}")
+        if self.path:
+            identity = f"unix:{self.path}"
+        elif ":" in self.host:
+            identity = f"[{self.host}]:{self.port}"
+        else:
+            identity = f"{self.host}:{self.port}"
+        object.__setattr__(self, "id", identity)
+        if not isinstance(self.metadata, MappingProxyType):
+            object.__setattr__(self, "metadata", MappingProxyType(dict(self.metadata)))
+
+    @classmethod
+    def parse(
+        cls,
+        target: str,
+        *,
+        weight: float = 1.0,
+        priority: int = 0,
+        zone: str = "",
+        server_name: str | None = None,
+        metadata: Mapping[str, str] = _NO_METADATA,
+    ) -> Endpoint:
+        """Read an endpoint from text: `host:port`, `[::1]:8080`, `http://host`, `https://host:8443` or `unix:/run/app.sock`.
+
+        Raises:
+            ConfigError: The text is none of these, or carries a path, a query or credentials, which belong to
+                requests and not to replicas. The message never repeats credentials.
+        """
+        more = {
+            "weight": weight, "priority": priority, "zone": zone, "server_name": server_name, "metadata": metadata,
+        }  # fmt: skip
+        if not isinstance(target, str):
+            raise ConfigError(f"an endpoint is text or an Endpoint, not {type(target).__name__}")
+        if target.startswith("unix:"):
+            return cls(path=target.removeprefix("unix:").removeprefix("//"), **more)  # type: ignore[arg-type]
+        scheme, separator, _ = target.partition("://")
+        if not separator:
+            scheme = ""
+        elif scheme.lower() not in _DEFAULT_PORTS:
+            raise ConfigError(f"an endpoint's URL starts with http:// or https://, not {scheme!r}://")
+        try:
+            parts = urlsplit(target if separator else f"//{target}")
+            host, port = parts.hostname, parts.port
+        except ValueError:
+            raise ConfigError("an endpoint is host:port with a port from 1 to 65535, IPv6 in [brackets]") from None
+        if parts.username is not None or parts.password is not None:
+            raise ConfigError("an endpoint has no credentials: give them to the client that sends the requests")
+        if parts.path not in ("", "/") or parts.query or parts.fragment:
+            raise ConfigError(f"endpoint {host}: a path or query belongs to the request: use the client's base_url")
+        scheme = scheme.lower()
+        if port is None:
+            if not scheme:
+                raise ConfigError(f"endpoint {target!r} has no port: write {host or 'host'}:8080")
+            port = _DEFAULT_PORTS[scheme]
+        return cls(host=host or "", port=port, scheme=scheme or None, **more)  # type: ignore[arg-type]
+
+    def __str__(self) -> str:
+        return self.id
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The complete membership at one moment.
+
+    Attributes:
+        endpoints: All endpoints, each address once, in the order in which the source gave them.
+        source: What it came from, such as "static".
+        version: Grows with every change of the source.
+    """
+
+    endpoints: tuple[Endpoint, ...]
+    source: str = "static"
+    version: int = 0
+
+    @classmethod
+    def of(cls, endpoints: Iterable[Endpoint], *, source: str = "static", version: int = 0) -> Snapshot:
+        """Make a snapshot, keeping the first of several endpoints with one address."""
+        unique: dict[str, Endpoint] = {}
+        for endpoint in endpoints:
+            unique.setdefault(endpoint.id, endpoint)
+        return cls(tuple(unique.values()), source, version)

@@ -1,0 +1,34 @@
+"""Static membership: the endpoints are written down."""
+
+from __future__ import annotations
+
+from lbkit.core.endpoint import Endpoint, Snapshot
+from lbkit.errors import ConfigError
+
+
+class Static:
+    """A fixed list of endpoints.
+
+    Args:
+        targets: `Endpoint`s, or texts that `Endpoint.parse` reads: `"10.0.0.1:8080"`, `"http://orders-1"`,
+            `"[::1]:8080"`, `"unix:/run/orders.sock"`. Use `Endpoint.parse("a:80", weight=2, zone="eu-1")` for
+            weights, priorities, zones and metadata.
+
+    Raises:
+        ConfigError: No endpoint, a target that cannot be read, or one address given twice.
+    """
+
+    __slots__ = ("snapshot",)
+
+    def __init__(self, *targets: str | Endpoint) -> None:
+        if not targets:
+            raise ConfigError('Static needs at least one endpoint: Static("10.0.0.1:8080", "10.0.0.2:8080")')
+        endpoints = [one if isinstance(one, Endpoint) else Endpoint.parse(one) for one in targets]
+        self.snapshot = Snapshot.of(endpoints)
+        if len(self.snapshot.endpoints) < len(endpoints):
+            seen: set[str] = set()
+            twice = next(one.id for one in endpoints if one.id in seen or seen.add(one.id))
+            raise ConfigError(f"Static: {twice} is given twice; to send it more, give it a weight")
+
+    def __repr__(self) -> str:
+        return f"Static({', '.join(repr(one.id) for one in self.snapshot.endpoints)})"

@@ -1,0 +1,222 @@
+"""The cluster: a named set of replicas, how to choose among them, and their lifecycle."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from random import Random
+from types import TracebackType
+from typing import Self
+
+import tenacity
+
+from lbkit.balancer.balancer import Balancer
+from lbkit.balancer.call import Call
+from lbkit.balancer.empty import FailOpen, OnEmpty, Wait, FailClosed
+from lbkit.balancer.events import Listener
+from lbkit.balancer.stats import ClusterStats
+from lbkit.breaker import CircuitBreaker
+from lbkit.core.endpoint import Endpoint, Snapshot
+from lbkit.discovery import Static
+from lbkit.errors import ClusterClosed, ConfigError
+from lbkit.retry import RetryBudget, RetryPolicy
+from lbkit.retry.policy import check_timeout
+from lbkit.runtime import fork
+from lbkit.runtime.attempts import Attempts
+from lbkit.scheduler import Scheduler, by_name
+
+DEFAULT_WAIT = tenacity.wait_random_exponential(multiplier=0.025, max=0.25)
+"""Full jitter from 25 ms doubling to 250 ms: Envoy's figures."""
+
+
+class Cluster:
+    """A set of replicas that a client balances over. Hand it to a transport, or loop over `attempts()`.
+
+    It opens on first use; nothing is started by the constructor. `with cluster:` or `async with cluster:` closes it.
+    One cluster may serve any number of transports, threads and event loops, and is right under fork.
+
+    Args:
+        name: For messages, logs and statistics.
+        discovery: `Static(...)`, or a list of endpoints for short.
+        scheduler: How to choose, as a config or by name; `ShortestExpectedDelay()` by default. See `lbkit.scheduler`.
+        breaker: When a failing endpoint is kept out; `CircuitBreaker()` by default.
+        retry: What one call may do; `RetryPolicy()` by default. `RetryPolicy(attempts=1)` is no retry.
+        budget: What all calls together may retry; `RetryBudget()` by default.
+        on_empty: What happens when no endpoint is ready: `FailOpen()` (the default), `FailClosed()` or `Wait(...)`.
+        clock: Seconds that never go back; for tests.
+        rng: Source of all randomness; for tests.
+
+    Raises:
+        ConfigError: An argument is wrong; the message says what to write.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        discovery: Static | Sequence[str | Endpoint],
+        *,
+        scheduler: str | Scheduler = "shortest_expected_delay",
+        breaker: CircuitBreaker | None = None,
+        retry: RetryPolicy | None = None,
+        budget: RetryBudget | None = None,
+        on_empty: OnEmpty | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        rng: Random | None = None,
+    ) -> None:
+        if not isinstance(name, str) or not name:
+            raise ConfigError(f"a cluster's name is text that messages can show, not {name!r}")
+        if isinstance(discovery, str):
+            raise ConfigError(f"Cluster({name!r}, ...): write Static({discovery!r}) or a list of endpoints")
+        if not isinstance(discovery, Static):
+            discovery = Static(*discovery)
+        for kind, value in ((CircuitBreaker, breaker), (RetryPolicy, retry), (RetryBudget, budget)):
+            if value is not None and not isinstance(value, kind):
+                raise ConfigError(f"Cluster({name!r}, ...): expected a {kind.__name__}, not {value!r}")
+        if on_empty is not None and not isinstance(on_empty, FailOpen | FailClosed | Wait):
+            raise ConfigError(f"Cluster({name!r}, ...): on_empty is FailOpen(), FailClosed() or Wait(), not {on_empty!r}")
+        self.name = name
+        self.retry = retry or RetryPolicy()
+        if self.retry.wait is None:
+            self.retry = replace(self.retry, wait=DEFAULT_WAIT)
+        self._discovery = discovery
+        self.balancer = Balancer(
+            name,
+            scheduler=by_name(scheduler),
+            breaker=breaker,
+            budget=budget,
+            on_empty=on_empty,
+            clock=clock,
+            rng=rng,
+        )
+        self._lifecycle = threading.Lock()
+        self._open = False
+        self._closed = False
+        fork.register(self.balancer)
+
+    def open(self) -> None:
+        """Take the membership into use. Called by first use; calling it again does nothing.
+
+        Raises:
+            ClusterClosed: The cluster was closed.
+        """
+        with self._lifecycle:
+            if self._closed:
+                raise ClusterClosed(f"{self.name} was closed: make a new Cluster")
+            if not self._open:
+                self.balancer.apply(self._discovery.snapshot)
+                self._open = True
+
+    def close(self) -> None:
+        """Give no more endpoints. What is in flight ends in its own time; closing again does nothing."""
+        with self._lifecycle:
+            self._closed = True
+            self._open = False
+
+    def call(self, *, replayable: bool, deadline: float | None = None, hash_key: bytes | None = None) -> Call:
+        """Begin a call: for integrations. See `lbkit.balancer.call`.
+
+        Raises:
+            ClusterClosed: The cluster was closed.
+        """
+        if not self._open:
+            self.open()
+        return Call(self.balancer, self.retry, replayable=replayable, deadline=deadline, hash_key=hash_key)
+
+    def attempts(
+        self,
+        *,
+        replayable: bool = False,
+        deadline: float | None = None,
+        hash_key: bytes | None = None,
+        errors: type[BaseException] | tuple[type[BaseException], ...] = (),
+    ) -> Attempts:
+        """Loop over attempts at anything: `for attempt in cluster.attempts(): with attempt as endpoint: ...`.
+
+        Use `async for` in async code. The loop ends with the first `with` block that does not raise.
+
+        Args:
+            replayable: Whether the work may run twice. Without it only what never reached an endpoint is tried again.
+            deadline: Seconds for all attempts and the waiting between them; None takes the policy's. It ends the
+                retries; bound the work itself with `attempt.remaining()`.
+            hash_key: For schedulers with affinity.
+            errors: Exceptions besides `OSError` (which has the timeouts and connection errors) that are the
+                endpoint's fault, such as `httpx.TransportError`. Any other exception is yours: never retried.
+
+        Raises:
+            ConfigError: `deadline` is not above 0, or `errors` are not exceptions.
+        """
+        check_timeout("attempts: deadline", deadline)
+        kinds = errors if isinstance(errors, tuple) else (errors,)
+        if not all(isinstance(kind, type) and issubclass(kind, BaseException) for kind in kinds):
+            raise ConfigError(f"attempts: errors are exception classes, not {errors!r}")
+        return Attempts(lambda: self.call(replayable=replayable, deadline=deadline, hash_key=hash_key), kinds)
+
+    def update(self, *targets: str | Endpoint) -> None:
+        """Replace the membership: for an application that learns of its replicas itself.
+
+        Addresses that stay keep what was learned of them; requests in flight to those that go are not touched.
+
+        Raises:
+            ConfigError: As `Static` does; the membership stays as it was.
+        """
+        discovery = Static(*targets)
+        self.open()
+        self._discovery = discovery
+        version = self.balancer.version + 1
+        self.balancer.apply(Snapshot(discovery.snapshot.endpoints, "update", version))
+
+    def drain(self, endpoint: str) -> None:
+        """Send nothing new to the endpoint with that id, such as `"10.0.0.1:8080"`; what is in flight goes on.
+
+        Raises:
+            ConfigError: The cluster has no such endpoint.
+        """
+        self.open()
+        self.balancer.drain(endpoint)
+
+    def restore(self, endpoint: str) -> None:
+        """Undo `drain`.
+
+        Raises:
+            ConfigError: The cluster has no such endpoint.
+        """
+        self.open()
+        self.balancer.drain(endpoint, draining=False)
+
+    def stats(self) -> ClusterStats:
+        """Return the cluster's numbers; `print` them for a table, `.to_json()` for machines. Never raises."""
+        return self.balancer.stats()
+
+    def subscribe(self, listener: Listener) -> Callable[[], None]:
+        """Call `listener` with every event (see `lbkit.events`); returns a function that ends it.
+
+        Listeners run in the thread that caused the event, outside all locks. One that raises is logged and harms nothing.
+        """
+        return self.balancer.subscribe(listener)
+
+    def __enter__(self) -> Self:
+        self.open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        self.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "open" if self._open else "not opened yet"
+        return f"<Cluster {self.name!r}, {state}>"
+
+
+__all__ = ["DEFAULT_WAIT", "Cluster"]

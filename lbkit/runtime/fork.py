@@ -1,0 +1,56 @@
+"""Right under fork: what must survive it intact is held over it, in one place.
+
+A fork copies locks in whatever state they are and sockets that both processes then share. Objects that register here
+have `before_fork()` called in the forking thread, and `after_fork(child=...)` in both processes afterwards. Weak
+references: registering keeps nothing alive.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from typing import Protocol
+
+
+class ForkAware(Protocol):
+    """Something with a lock or sockets."""
+
+    def before_fork(self) -> None:
+        """Take the lock, so that the state is whole when it is copied."""
+
+    def after_fork(self, *, child: bool) -> None:
+        """Let the lock go; in the child also drop what belongs to the parent."""
+
+
+_registered: weakref.WeakSet[ForkAware] = weakref.WeakSet()
+_lock = threading.Lock()
+_held: list[ForkAware] = []
+
+
+def register(one: ForkAware) -> None:
+    """Have `one` told of forks for as long as it lives."""
+    with _lock:
+        _registered.add(one)
+
+
+def _before() -> None:
+    _lock.acquire()
+    _held.extend(_registered)
+    for one in _held:
+        one.before_fork()
+
+
+def _after(*, child: bool) -> None:
+    for one in reversed(_held):
+        one.after_fork(child=child)
+    _held.clear()
+    _lock.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before,
+        after_in_parent=lambda: _after(child=False),
+        after_in_child=lambda: _after(child=True),
+    )
