@@ -259,7 +259,9 @@ class Balancer:
             except IndexError:  # another thread tells it
                 return
             if isinstance(event, LeasesDropped):
-                text = f"{event.cluster}: {event.count} leases were dropped without release: close responses and sockets"
+                text = (
+                    f"{event.cluster}: {event.count} leases were dropped without release: close responses and sockets"
+                )
                 warnings.warn(text, ResourceWarning, stacklevel=4)
             elif isinstance(event, StandingChanged):
                 log_standing(event)

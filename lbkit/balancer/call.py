@@ -121,7 +121,9 @@ class Call:
         due = POLL_S if error.retry_after_s is None else max(0.001, error.retry_after_s)
         return min(due, POLL_S, end - now)
 
-    def judge(self, lease: Lease, outcome: Outcome, *, error: BaseException | None = None, can_resend: bool = True) -> Verdict:
+    def judge(
+        self, lease: Lease, outcome: Outcome, *, error: BaseException | None = None, can_resend: bool = True
+    ) -> Verdict:
         """Take the end of an attempt and say what comes next.
 
         Args:

@@ -78,7 +78,5 @@ class LeasesDropped:
     count: int
 
 
-Event = (
-    EndpointAdded | EndpointRemoved | StandingChanged | RetryScheduled | RetryRefused | FailedOpen | LeasesDropped
-)
+Event = EndpointAdded | EndpointRemoved | StandingChanged | RetryScheduled | RetryRefused | FailedOpen | LeasesDropped
 Listener = Callable[[Event], None]

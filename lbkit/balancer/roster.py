@@ -127,7 +127,9 @@ class Roster:
         for node in self.ready:
             node.listed = True
         self._out = [node for node in self.nodes.values() if node.standing is not Standing.READY]
-        self.probing = [node for node in self._out if node.health.circuit.permits and node.standing is Standing.HALF_OPEN]
+        self.probing = [
+            node for node in self._out if node.health.circuit.permits and node.standing is Standing.HALF_OPEN
+        ]
         self.next_due = min((node.until for node in self._out), default=math.inf)
         self._told_fail_open = False
         if self.ready:
@@ -165,5 +167,3 @@ class Roster:
     def reasons(self) -> Counter[str]:
         """Count the nodes by standing."""
         return Counter(node.standing.value for node in self.nodes.values())
-
-

@@ -75,7 +75,9 @@ class Cluster:
             if value is not None and not isinstance(value, kind):
                 raise ConfigError(f"Cluster({name!r}, ...): expected a {kind.__name__}, not {value!r}")
         if on_empty is not None and not isinstance(on_empty, FailOpen | FailClosed | Wait):
-            raise ConfigError(f"Cluster({name!r}, ...): on_empty is FailOpen(), FailClosed() or Wait(), not {on_empty!r}")
+            raise ConfigError(
+                f"Cluster({name!r}, ...): on_empty is FailOpen(), FailClosed() or Wait(), not {on_empty!r}"
+            )
         self.name = name
         self.retry = retry or RetryPolicy()
         if self.retry.wait is None:

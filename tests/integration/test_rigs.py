@@ -198,7 +198,7 @@ OUTCOMES = {
     "fin_mid_body": BROKEN, "rst_mid_body": RESET, "fin_mid_chunked": BROKEN, "rst_mid_chunked": RESET,
     "never_answer": TIMEOUT, "slow_headers": 200, "slow_body": 200, "garbage": BROKEN, "early_413_then_rst": 413,
     "retry_after_503": 503, "idle_close": 200, "rst_second": 200, "informational_103": 200, "connection_close": 200,
-    "unknown_mode": 404, "close_on_accept": (RESET, BROKEN), "rst_on_accept": (RESET, BROKEN),
+    "unknown_mode": 404, "close_on_accept": (RESET, BROKEN), "rst_on_accept": (RESET, BROKEN, httpx.ConnectError),
     "stall_on_accept": TIMEOUT, "accept_queue_full": httpx.ConnectTimeout,
 }  # fmt: skip
 

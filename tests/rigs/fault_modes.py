@@ -200,7 +200,10 @@ REQUEST_MODES: dict[str, Callable[[Exchange], bool]] = {
 """Behaviours that need a request; also by path: ``/fault/<mode>``."""
 
 CONNECT_MODES = ("close_on_accept", "rst_on_accept", "stall_on_accept", "accept_queue_full")
-"""Behaviours of the server before any request; stall_on_accept never says anything (a TLS handshake hangs)."""
+"""Behaviours of the server before any request; stall_on_accept never says anything (a TLS handshake hangs).
+
+What a client makes of rst_on_accept depends on when the reset reaches it: a failed connect, write or read.
+"""
 
 NOT_ACTED = ("early_413_then_rst", "retry_after_503", "unknown_mode")
 """Behaviours that refuse: the only ones that read a request and are certain not to have carried it out."""

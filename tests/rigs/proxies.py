@@ -35,10 +35,10 @@ def have_haproxy() -> bool:
 class ProxyProcess(ServerProcess):
     """A running nginx or HAProxy: `addresses` it serves, `pids` of all its processes, CPU time of them together."""
 
-    def __init__(self, name: str, directory: Path, argv: Sequence[str], ports: Sequence[int]) -> None:
+    def __init__(self, name: str, argv: Sequence[str], ports: Sequence[int], workers: int = 0) -> None:
         super().__init__(name)
-        self.directory = directory
         self.ports = list(ports)
+        self.workers = workers
         self._argv = list(argv)
 
     @property
@@ -67,7 +67,8 @@ class ProxyProcess(ServerProcess):
         return self._argv
 
     def is_ready(self) -> bool:
-        return all(is_listening("127.0.0.1", port) for port in self.ports)
+        # A master listens before it has forked its workers.
+        return len(self.pids) == 1 + self.workers and all(is_listening("127.0.0.1", port) for port in self.ports)
 
     def kill(self) -> None:
         """End it and its workers: politely first, because a killed nginx master leaves its workers behind."""
@@ -147,7 +148,7 @@ listen replicas
     with _directory() as directory:
         (directory / "haproxy.cfg").write_text(config)
         argv = [_required("haproxy"), "-db", "-f", str(directory / "haproxy.cfg")]
-        with ProxyProcess("haproxy-proxy", directory, argv, [port]) as process:
+        with ProxyProcess("haproxy-proxy", argv, [port]) as process:
             yield process
 
 
@@ -177,7 +178,7 @@ http {{
 """
         (directory / "nginx.conf").write_text(config)
         argv = [_required("nginx"), "-e", "stderr", "-p", str(directory), "-c", str(directory / "nginx.conf")]
-        with ProxyProcess(name, directory, argv, ports) as process:
+        with ProxyProcess(name, argv, ports, workers) as process:
             yield process
 
 

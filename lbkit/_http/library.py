@@ -1,0 +1,83 @@
+"""The two HTTP libraries, seen as one shape.
+
+httpx and httpx2 (and httpcore and httpcore2 below them) have the same names and the same semantics, and types that do
+not mix. Everything that differs is looked up here once per library, so that the rest of the package is written once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
+
+from lbkit.errors import DeadlineExceeded, NoEndpointAvailable, NotReady
+
+_SHARED_ERRORS = (
+    "ConnectError", "ConnectTimeout", "LocalProtocolError", "NetworkError", "PoolTimeout", "ProtocolError",
+    "ReadError", "ReadTimeout", "RemoteProtocolError", "TimeoutException", "UnsupportedProtocol", "WriteError",
+    "WriteTimeout",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Library:
+    """One HTTP library and its core.
+
+    Attributes:
+        http: `httpx` or `httpx2`.
+        core: `httpcore` or `httpcore2`.
+        errors: The core's exceptions and what the library calls them.
+        no_endpoint, not_ready, deadline: lbkit's errors as the library's own kind, so that a user's
+            `except httpx.TransportError` keeps working.
+    """
+
+    http: ModuleType
+    core: ModuleType
+    errors: dict[type[BaseException], type[Exception]] = field(init=False)
+    no_endpoint: type[Exception] = field(init=False)
+    not_ready: type[Exception] = field(init=False)
+    deadline: type[Exception] = field(init=False)
+
+    def __post_init__(self) -> None:
+        set_field = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731
+        set_field("errors", {getattr(self.core, name): getattr(self.http, name) for name in _SHARED_ERRORS})
+        set_field("no_endpoint", _hosted(NoEndpointAvailable, self.http.ConnectError))
+        set_field("not_ready", _hosted(NotReady, self.http.ConnectError))
+        set_field("deadline", _hosted(DeadlineExceeded, self.http.ReadTimeout))
+
+    @property
+    def name(self) -> str:
+        """The module's name."""
+        return self.http.__name__
+
+    def translate(self, error: BaseException) -> BaseException:
+        """Return the library's exception for one of its core; any other exception as it is."""
+        kind = type(error)
+        target = self.errors.get(kind)
+        if target is None:
+            if isinstance(error, self.core.ConnectionNotAvailable):
+                target = self.http.RemoteProtocolError
+            elif not any(isinstance(error, core) for core in self.errors):
+                return error
+            else:
+                target = next(self.errors[base] for base in kind.__mro__ if base in self.errors)
+        translated = target(str(error))
+        translated.__cause__ = error
+        return translated
+
+    def host_error(self, error: Exception) -> Exception:
+        """Return an error of lbkit's as one that is the library's too."""
+        if isinstance(error, NoEndpointAvailable):
+            kind = self.not_ready if isinstance(error, NotReady) else self.no_endpoint
+            return kind(error.cluster, error.reasons, error.retry_after_s)
+        return self.deadline(str(error))
+
+
+def _hosted(ours: type[Exception], theirs: type[Exception]) -> Any:
+    """Make a class that is both ours and the library's, with our constructor and the library's `request`."""
+
+    def init(self: Any, *args: Any) -> None:
+        ours.__init__(self, *args)
+        self._request = None  # what RequestError.__init__ sets; the client attaches the request
+
+    return type(ours.__name__, (ours, theirs), {"__init__": init, "__doc__": ours.__doc__, "__module__": ours.__module__})
