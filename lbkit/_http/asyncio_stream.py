@@ -152,6 +152,11 @@ class AsyncioStream(asyncio.Protocol):
         """Whether a read would not wait: on an idle connection a sign that the peer is done with it."""
         return bool(self._buffer) or self._eof or self._transport is None or self._transport.is_closing()
 
+    @property
+    def at_end(self) -> bool:
+        """Whether the peer has closed the connection."""
+        return self._eof or self._transport is None or self._transport.is_closing()
+
 
 def _wake(future: asyncio.Future[None] | None) -> None:
     if future is not None and not future.done():

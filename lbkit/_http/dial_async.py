@@ -82,6 +82,8 @@ class BoundedAsyncioStream:
         """Return what httpcore and users of `network_stream` ask for."""
         if info == "is_readable":
             return self._stream.readable
+        if info == "is_at_end":
+            return self._stream.at_end
         return self._stream.extra({"client_addr": "sockname", "server_addr": "peername"}.get(info, info))
 
 
@@ -197,6 +199,15 @@ class AsyncDialer:
         """Close the connection, if there is one."""
         if self.stream is not None:
             self.stream.abort()
+
+    def is_dead(self) -> bool:
+        """Whether the peer's end of file has come; under trio it is not known without reading."""
+        return self.stream is not None and bool(self.stream.get_extra_info("is_at_end"))
+
+    def speaks_http2(self) -> bool:
+        """Whether HTTP/2 was agreed on in the handshake."""
+        tls = None if self.stream is None else self.stream.get_extra_info("ssl_object")
+        return tls is not None and tls.selected_alpn_protocol() == "h2"
 
     async def sleep(self, seconds: float) -> None:
         """Part of httpcore's interface; unused, for retries are lbkit's."""

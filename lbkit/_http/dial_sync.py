@@ -95,6 +95,15 @@ class SyncDialer:
         if self.stream is not None:
             self.stream.close()
 
+    def is_dead(self) -> bool:
+        """Not known without reading."""
+        return False
+
+    def speaks_http2(self) -> bool:
+        """Whether HTTP/2 was agreed on in the handshake."""
+        tls = None if self.stream is None else self.stream.get_extra_info("ssl_object")
+        return tls is not None and tls.selected_alpn_protocol() == "h2"
+
     def sleep(self, seconds: float) -> None:
         """Part of httpcore's interface; unused, for retries are lbkit's."""
         time.sleep(seconds)

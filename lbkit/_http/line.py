@@ -8,11 +8,11 @@ one for the whole call, and each read and write gets what is left of them.
 from __future__ import annotations
 
 import math
-import time
+from collections.abc import Callable
 
 
 class Line:
-    """The limits of one connection's present use, in seconds of `time.monotonic`.
+    """The limits of one connection's present use, on the cluster's clock.
 
     Attributes:
         end: No wait goes beyond this.
@@ -20,9 +20,10 @@ class Line:
         awaiting_head: Whether the head has not come yet.
     """
 
-    __slots__ = ("awaiting_head", "end", "head_end")
+    __slots__ = ("_clock", "awaiting_head", "end", "head_end")
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
         self.end = math.inf
         self.head_end = math.inf
         self.awaiting_head = False
@@ -44,12 +45,12 @@ class Line:
         end = self.end
         if self.awaiting_head and reading:
             if self.head_end == math.inf and timeout is not None:
-                self.head_end = time.monotonic() + timeout
+                self.head_end = self._clock() + timeout
             if self.head_end < end:
                 end = self.head_end
         if end == math.inf:
             return timeout
-        left = end - time.monotonic()
+        left = end - self._clock()
         if left < 0:
             left = 0.0
         return left if timeout is None or left < timeout else timeout

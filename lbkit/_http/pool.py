@@ -11,6 +11,7 @@ connection back can neither be cancelled half-way nor lose a slot: whatever happ
 
 from __future__ import annotations
 
+import enum
 import threading
 from collections import deque
 from dataclasses import dataclass
@@ -32,6 +33,12 @@ class Dialer(Protocol):
     def close(self) -> None:
         """Close without waiting."""
 
+    def is_dead(self) -> bool:
+        """Whether the peer is known to have closed the connection."""
+
+    def speaks_http2(self) -> bool:
+        """Whether HTTP/2 was agreed on."""
+
 
 class Channel:
     """One connection and its present use.
@@ -42,10 +49,9 @@ class Channel:
         active: Requests on it now.
         shared: Whether several requests may use it at once (HTTP/2, async).
         retired: Whether it takes no more requests and closes after the last.
-        used: Whether it has carried a request before.
     """
 
-    __slots__ = ("_dialer", "active", "connection", "line", "retire_at", "retired", "shared", "used")
+    __slots__ = ("_dialer", "active", "connection", "line", "retire_at", "retired", "shared")
 
     def __init__(self, connection: Any, dialer: Dialer, line: Line, *, shared: bool, retire_at: float) -> None:
         self.connection = connection
@@ -54,12 +60,19 @@ class Channel:
         self.shared = shared
         self.retired = False
         self.retire_at = retire_at
-        self.used = False
         self._dialer = dialer
 
     def close(self) -> None:
         """Close the socket at once. httpcore's own close would wait; nothing is lost, for nobody uses it any more."""
         self._dialer.close()
+
+    def is_dead(self) -> bool:
+        """Whether the peer is known to have closed it."""
+        return self._dialer.is_dead()
+
+    def speaks_http2(self) -> bool:
+        """Whether HTTP/2 was agreed on in the handshake."""
+        return self._dialer.speaks_http2()
 
 
 class Waiter(Protocol):
@@ -87,6 +100,14 @@ class PoolLimits:
     idle: int
     max_age_s: float | None
     waiting: int
+
+
+class Turn(enum.Enum):
+    """What a request that found no connection is to do."""
+
+    SLOT = "open a connection"
+    WAIT = "wait to be granted"
+    LOOK_AGAIN = "look for an idle connection again"
 
 
 class PoolFull(Exception):  # noqa: N818 - says the state
@@ -124,10 +145,11 @@ class Pool:
             with self._lock:
                 for channel in self._shared:
                     if channel.active < MAX_STREAMS and not channel.retired and channel.connection.is_available():
-                        if now < channel.retire_at:
+                        if now < channel.retire_at and not channel.connection.has_expired() and not channel.is_dead():
                             channel.active += 1
                             return channel
                         channel.retired = True
+                self._retire_shared()
         while self._idle:
             try:
                 channel = self._idle.pop()
@@ -139,8 +161,14 @@ class Pool:
             self._forget(channel)
         return None
 
-    def reserve(self, waiter: Waiter) -> bool:
-        """Take a slot for a new connection; False puts `waiter` in the queue.
+    def _retire_shared(self) -> None:
+        for channel in [channel for channel in self._shared if channel.retired and not channel.active]:
+            self._shared.remove(channel)
+            channel.close()
+            self._open -= 1
+
+    def reserve(self, waiter: Waiter) -> Turn:
+        """Take a slot for a new connection, or a place in the queue for the next that is free.
 
         Raises:
             PoolFull: So many wait that another would not be served.
@@ -149,11 +177,13 @@ class Pool:
         with self._lock:
             if limits.connections is None or self._open < limits.connections:
                 self._open += 1
-                return True
+                return Turn.SLOT
+            if self._idle:  # given back since the caller looked
+                return Turn.LOOK_AGAIN
             if len(self._waiters) >= limits.waiting:
                 raise PoolFull
             self._waiters.append(waiter)
-            return False
+            return Turn.WAIT
 
     def leave(self, waiter: Waiter, now: float) -> None:
         """Take a waiter out of the queue that will not use what it was given, or may be given."""
@@ -191,17 +221,20 @@ class Pool:
         with self._lock:
             channel.active -= 1
             if channel.active > 0:
+                if self._waiters and not channel.retired and channel.connection.is_available():
+                    channel.active += 1
+                    self._pass_on(channel)
                 return
             keep = not (channel.retired or self.closed) and now < channel.retire_at and connection.is_idle()
+            if keep and self._waiters:
+                channel.active = 1
+                self._pass_on(channel)
+                return
             if channel.shared:
                 if keep:
                     return
                 self._shared.remove(channel)
             elif keep:
-                channel.active = 1
-                if self._pass_on(channel):
-                    return
-                channel.active = 0
                 self._idle.append(channel)
                 if len(self._idle) <= self._limits.idle:
                     oldest = self._idle[0]

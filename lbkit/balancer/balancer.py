@@ -69,6 +69,11 @@ class Balancer:
         """Grows with every change of the set of endpoints; read without the lock."""
         return self._roster.version
 
+    def endpoints(self) -> frozenset[str]:
+        """Return the ids of the present membership."""
+        with self._lock:
+            return frozenset(self._roster.nodes)
+
     # -- the request path
 
     def acquire(self, info: PickInfo = FIRST_TRY, *, first: bool = True) -> Lease:
@@ -112,13 +117,14 @@ class Balancer:
                 return
             node = lease.node
             if outcome is not None:
+                latency_s = (lease.head_at or now) - lease.started
                 if lease.state == REPORTED:  # news from the body: never a second success
                     if outcome.result is not Result.OK:
-                        self._record(node, lease.generation, outcome, now - lease.started, now, probe=False)
+                        self._record(node, lease.generation, outcome, latency_s, now, probe=False)
                 elif outcome.result is Result.OK and not lease.probe and not node.health.circuit.failures:
-                    self._good(node, outcome, now - lease.started, now)
+                    self._good(node, outcome, latency_s, now)
                 else:
-                    self._record(node, lease.generation, outcome, now - lease.started, now, probe=lease.probe)
+                    self._record(node, lease.generation, outcome, latency_s, now, probe=lease.probe)
                 lease.state = REPORTED
             if end:
                 lease.state = RELEASED

@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lbkit.core.endpoint import Endpoint
-from lbkit.core.outcome import CANCELLED, OK, Outcome
+from lbkit.core.outcome import OK, Outcome
 from lbkit.errors import LeaseMisuse
 
 if TYPE_CHECKING:
@@ -32,10 +32,11 @@ class Lease:
     Attributes:
         endpoint: Where to send.
         started: The balancer's clock when the lease was given, in seconds.
+        head_at: When the head of the answer came, on the same clock; None until `mark_head`.
         node, generation, probe, state: The balancer's own.
     """
 
-    __slots__ = ("_balancer", "endpoint", "generation", "node", "probe", "started", "state")
+    __slots__ = ("_balancer", "endpoint", "generation", "head_at", "node", "probe", "started", "state")
 
     def __init__(self, balancer: Balancer, node: Node, started: float, generation: int, probe: bool) -> None:
         self._balancer = balancer
@@ -44,7 +45,12 @@ class Lease:
         self.started = started
         self.generation = generation
         self.probe = probe
+        self.head_at: float | None = None
         self.state = HELD
+
+    def mark_head(self) -> None:
+        """Say that the head of the answer is there: latency is measured up to here, whenever the outcome is told."""
+        self.head_at = self._balancer.clock()
 
     def report(self, outcome: Outcome) -> None:
         """Say how the attempt went, once the answer's head is known. The endpoint stays in use until `release`.
@@ -78,6 +84,3 @@ class Lease:
 
     def __repr__(self) -> str:
         return f"<Lease {self.endpoint} {('held', 'reported', 'released')[self.state]}>"
-
-
-__all__ = ["CANCELLED", "HELD", "OK", "RELEASED", "REPORTED", "Lease"]

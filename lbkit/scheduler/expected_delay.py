@@ -72,8 +72,8 @@ class ShortestExpectedDelay:
 
 
 class _ExpectedDelayPicker:
-    # node.estimate is l, node.stamp is s; node.cost is the cached exp(gamma e) / weight.
-    __slots__ = ("_decay", "_fade", "_gamma", "_index", "_mean", "_nodes", "_penalty", "_turn")
+    # node.estimate is l, node.stamp is s, below 0 before the first answer; node.cost is the cached exp(gamma e) / weight.
+    __slots__ = ("_answers", "_decay", "_fade", "_gamma", "_index", "_mean", "_nodes", "_penalty", "_turn")
 
     PENALTY_MEANS = math.log(100.0)
 
@@ -82,24 +82,26 @@ class _ExpectedDelayPicker:
         self._fade = 3.0 * config.decay_s
         self._gamma = config.gamma
         self._penalty = math.log(config.penalty_s)
-        self._mean: float | None = None
+        self._mean = 0.0
+        self._answers = 0
         self._index = LeastIndex(rng)
         self._nodes: Sequence[Node] = ()
         self._turn = 0
 
     def rebuild(self, ready: Sequence[Node], now: float) -> None:
-        mean = self._mean or 0.0
+        if not self._answers:  # penalties alone have no mean to be compared with
+            for node in (*self._nodes, *ready):
+                node.stamp = -1.0
         for node in ready:
-            if node.stamp < 0:  # new, or back from being kept out: average until it answers
-                node.estimate = mean
-                node.stamp = now
             node.cost = self._cost(node, now)
         self._nodes = ready
         self._index.reindex(ready)
 
     def _cost(self, node: Node, now: float) -> float:
-        apart = node.estimate - (self._mean or 0.0)
-        return math.exp(self._gamma * apart * math.exp((node.stamp - now) / self._fade)) / node.weight
+        expected = mean = self._mean
+        if node.stamp >= 0.0:
+            expected += (node.estimate - mean) * math.exp((node.stamp - now) / self._fade)
+        return math.exp(self._gamma * expected) / node.weight
 
     def pick(self, info: PickInfo, now: float) -> Node:
         nodes = self._nodes
@@ -114,26 +116,34 @@ class _ExpectedDelayPicker:
         answer = math.log(latency_s if latency_s > SHORTEST_S else SHORTEST_S)
         mean = self._mean
         if outcome.result is Result.OK:
-            if mean is None:
-                self._first_answer(answer)
+            self._answers = answers = self._answers + 1
+            if answers == 1:
+                self._first_answer(answer, now)
                 mean = answer
-            self._mean = mean = mean + MEAN_WEIGHT * (answer - mean)
+            self._mean = mean = mean + max(MEAN_WEIGHT, 1.0 / answers) * (answer - mean)
         else:
-            answer = max(answer, self._penalty, (mean or 0.0) + self.PENALTY_MEANS)
+            answer = max(answer, self._penalty, mean + self.PENALTY_MEANS)
             if outcome.retry_after_s is not None and outcome.retry_after_s > 1.0:
                 answer = max(answer, math.log(outcome.retry_after_s))
-        keep = math.exp((node.stamp - now) / self._decay)
-        if keep > OLD_WEIGHT:
+        if node.stamp < 0.0:
+            node.estimate = mean
             keep = OLD_WEIGHT
+        else:
+            keep = math.exp((node.stamp - now) / self._decay)
+            if keep > OLD_WEIGHT:
+                keep = OLD_WEIGHT
         node.estimate += (1.0 - keep) * (answer - node.estimate)
         node.stamp = now
-        node.cost = math.exp(self._gamma * (node.estimate - (mean or 0.0))) / node.weight
+        node.cost = math.exp(self._gamma * node.estimate) / node.weight
         self._index.released(node)
 
-    def _first_answer(self, mean: float) -> None:
-        # Estimates were relative to a mean of 0 until now: what they say apart from it stays.
+    def _first_answer(self, mean: float, now: float) -> None:
+        # Penalties were relative to a mean of 0 until now: how far they lie above it stays.
+        self._mean = mean
         for node in self._nodes:
             node.estimate += mean
+            node.cost = self._cost(node, now)
+        self._index.reindex(self._nodes)
 
     def released(self, node: Node) -> None:
         self._index.released(node)

@@ -1,0 +1,215 @@
+"""The two faces: what differs between blocking and async code, and nothing else.
+
+The flow of a request is written once, as a coroutine over a face. The blocking face's methods never suspend, so the
+sync transport runs the same coroutine to its end with one `send`; the async transport awaits it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import sys
+import threading
+import time
+from collections.abc import Coroutine
+from typing import Any, Protocol, TypeVar
+
+import anyio
+
+from lbkit._http.dial_async import AsyncDialer
+from lbkit._http.dial_sync import SyncDialer
+from lbkit._http.library import Library
+from lbkit._http.line import Line
+from lbkit._http.pool import Channel
+from lbkit.core.endpoint import Endpoint
+
+T = TypeVar("T")
+
+
+def run(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine that never suspends: the blocking face's way through the shared flow."""
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+    coroutine.close()
+    raise RuntimeError("the blocking transport suspended: it was given an async stream or transport")
+
+
+class SyncWaiter:
+    """A thread in the queue for a connection."""
+
+    def __init__(self) -> None:
+        self.granted = False
+        self.channel: Channel | None = None
+        self._event = threading.Event()
+
+    def wake(self) -> None:
+        """Let the thread go on."""
+        self._event.set()
+
+    async def wait(self, timeout: float | None) -> None:
+        """Wait until granted, `timeout` seconds at the most."""
+        self._event.wait(timeout)
+
+
+class AsyncWaiter:
+    """A task in the queue for a connection."""
+
+    def __init__(self) -> None:
+        self.granted = False
+        self.channel: Channel | None = None
+        self._event = anyio.Event()
+
+    def wake(self) -> None:
+        """Let the task go on."""
+        self._event.set()
+
+    async def wait(self, timeout: float | None) -> None:
+        """Wait until granted, `timeout` seconds at the most."""
+        with anyio.move_on_after(timeout):
+            await self._event.wait()
+
+
+class Face(Protocol):
+    """What the shared flow needs from one of the two worlds."""
+
+    multiplexes: bool
+
+    def home(self) -> object:
+        """Return what connections belong to: the event loop, or one object for all threads."""
+
+    def waiter(self) -> Any:
+        """Make a place in a queue."""
+
+    def connect(self, endpoint: Endpoint, line: Line, origin: Any, context: ssl.SSLContext | None, more: Any) -> Any:
+        """Make an httpcore connection that will dial the endpoint, and its dialer."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Sleep."""
+
+    async def send(self, connection: Any, request: Any, limit: float | None) -> Any:
+        """Send a request on a connection and return the response's head, within `limit` seconds if given."""
+
+    async def send_inner(self, transport: Any, request: Any, limit: float | None) -> Any:
+        """Send a request through a transport of the user's."""
+
+    async def read(self, stream: Any, limit: float | None) -> bytes:
+        """Read a body to its end and close it."""
+
+    async def close(self, stream: Any) -> None:
+        """Close a body."""
+
+
+class SyncFace:
+    """Threads and blocking calls."""
+
+    multiplexes = False
+
+    def __init__(self, library: Library) -> None:
+        self._library = library
+        self._home = object()
+
+    def home(self) -> object:
+        """All threads share their connections."""
+        return self._home
+
+    waiter = SyncWaiter
+
+    def connect(self, endpoint: Endpoint, line: Line, origin: Any, context: ssl.SSLContext | None, more: Any) -> Any:
+        """Make a connection that will dial the endpoint."""
+        dialer = SyncDialer(self._library, endpoint, line)
+        connection = self._library.core.HTTPConnection(origin, context, network_backend=dialer, **more)
+        return connection, dialer
+
+    async def sleep(self, seconds: float) -> None:
+        """Block the thread."""
+        time.sleep(seconds)
+
+    async def send(self, connection: Any, request: Any, limit: float | None) -> Any:  # noqa: ARG002 - the line bounds it
+        """Send and wait for the head."""
+        return connection.handle_request(request)
+
+    async def send_inner(self, transport: Any, request: Any, limit: float | None) -> Any:  # noqa: ARG002
+        """Send through the user's transport, bounded by the timeouts in the request."""
+        return transport.handle_request(request)
+
+    async def read(self, stream: Any, limit: float | None) -> bytes:  # noqa: ARG002
+        """Read to the end."""
+        try:
+            return b"".join(stream)
+        finally:
+            stream.close()
+
+    async def close(self, stream: Any) -> None:
+        """Close."""
+        if hasattr(stream, "close"):
+            stream.close()
+
+
+class AsyncFace:
+    """Tasks under asyncio or trio."""
+
+    multiplexes = True
+
+    def __init__(self, library: Library) -> None:
+        self._library = library
+
+    def home(self) -> object:
+        """Connections belong to the event loop in which they were made."""
+        if _in_trio():
+            return sys.modules["trio"].lowlevel.current_trio_token()
+        return asyncio.get_running_loop()
+
+    waiter = AsyncWaiter
+
+    def connect(self, endpoint: Endpoint, line: Line, origin: Any, context: ssl.SSLContext | None, more: Any) -> Any:
+        """Make a connection that will dial the endpoint."""
+        dialer = AsyncDialer(self._library, endpoint, line, trio=_in_trio())
+        connection = self._library.core.AsyncHTTPConnection(origin, context, network_backend=dialer, **more)
+        return connection, dialer
+
+    async def sleep(self, seconds: float) -> None:
+        """Let other tasks run meanwhile."""
+        await anyio.sleep(seconds)
+
+    async def send(self, connection: Any, request: Any, limit: float | None) -> Any:
+        """Send and wait for the head."""
+        if limit is None:
+            return await connection.handle_async_request(request)
+        try:
+            with anyio.fail_after(limit):
+                return await connection.handle_async_request(request)
+        except TimeoutError:
+            raise self._library.core.ReadTimeout("the endpoint did not answer in time") from None
+
+    async def send_inner(self, transport: Any, request: Any, limit: float | None) -> Any:
+        """Send through the user's transport."""
+        try:
+            with anyio.fail_after(limit):
+                return await transport.handle_async_request(request)
+        except TimeoutError:
+            raise self._library.http.ReadTimeout("the endpoint did not answer in time") from None
+
+    async def read(self, stream: Any, limit: float | None) -> bytes:
+        """Read to the end."""
+        try:
+            if limit is None:
+                return b"".join([part async for part in stream])
+            with anyio.fail_after(limit):
+                return b"".join([part async for part in stream])
+        except TimeoutError:
+            raise self._library.http.ReadTimeout("the body did not end in time") from None
+        finally:
+            await stream.aclose()
+
+    async def close(self, stream: Any) -> None:
+        """Close."""
+        if hasattr(stream, "aclose"):
+            await stream.aclose()
+
+
+def _in_trio() -> bool:
+    trio = sys.modules.get("trio")
+    return trio is not None and trio.lowlevel.in_trio_run()
