@@ -138,6 +138,10 @@ class AsyncioStream(asyncio.Protocol):
         transport = await self._loop.start_tls(self._transport, self, context, server_hostname=server_hostname)
         self._transport = transport  # type: ignore[assignment]
 
+    def push_back(self, data: bytes) -> None:
+        """Have `data` read again, before anything else."""
+        self._buffer[:0] = data
+
     def close(self) -> None:
         """Close without waiting; what was not sent is dropped."""
         if self._transport is not None:

@@ -35,15 +35,11 @@ class Use:
         self.whole = False
 
     def end_channel(self) -> None:
-        """Give the connection back. One of HTTP/2 with an unfinished answer takes no more requests: httpcore neither
-        resets the stream nor returns its flow-control window.
-        """  # noqa: D205
+        """Give the connection back."""
         channel = self._channel
-        if channel is not None and self._pool is not None:
+        if channel is not None:
             self._channel = None
-            if not self.whole:
-                channel.retired = True
-            self._pool.checkin(channel, self._clock())
+            give_back(self._pool, channel, self._clock(), whole=self.whole)
 
     def end(self, outcome: Outcome | None = None) -> None:
         """Give the connection and the lease back."""
@@ -57,6 +53,20 @@ class Use:
         # No lock here: the collector may run while the pool's is held. The lease has a finalizer of its own.
         if self._channel is not None and self._pool is not None:
             self._pool.dropped.append(self._channel)
+
+
+def give_back(pool: Pool | None, channel: Channel, now: float, *, whole: bool) -> None:
+    """Give a connection back to its pool; without one, or with an unfinished answer on it, it is closed.
+
+    That goes for HTTP/2 too: httpcore neither resets an unfinished stream nor returns its flow-control window, so the
+    connection takes no more requests and closes after the last.
+    """
+    if pool is None:
+        channel.close()
+        return
+    if not whole:
+        channel.retired = True
+    pool.checkin(channel, now)
 
 
 class Body:

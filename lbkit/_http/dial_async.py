@@ -32,7 +32,7 @@ class BoundedAsyncioStream:
         self._line = line
         self._core = library.core
 
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+    async def receive(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Read within what is left of the line."""
         try:
             return await self._stream.read(max_bytes, self._line.left(timeout, reading=True))
@@ -41,16 +41,24 @@ class BoundedAsyncioStream:
         except OSError as error:
             raise self._core.ReadError(str(error)) from error
 
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+    read = receive
+
+    async def send(self, data: bytes, timeout: float | None = None) -> None:
         """Write within what is left of the line."""
-        if not buffer:
+        if not data:
             return
         try:
-            await self._stream.write(buffer, self._line.left(timeout))
+            await self._stream.write(data, self._line.left(timeout))
         except StreamTimeout:
             raise self._core.WriteTimeout("the endpoint did not take the request in time") from None
         except OSError as error:
             raise self._core.WriteError(str(error)) from error
+
+    write = send
+
+    def push_back(self, data: bytes) -> None:
+        """Have `data` read again, before anything else."""
+        self._stream.push_back(data)
 
     async def aclose(self) -> None:
         """Close at once; it does not wait, so it cannot be cancelled half-way."""
@@ -93,15 +101,27 @@ class BoundedTrioStream:
     def __init__(self, stream: Any, line: Line) -> None:
         self._stream = stream
         self._line = line
+        self._leading = b""
 
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+    async def receive(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Read within what is left of the line."""
-        data: bytes = await self._stream.read(max_bytes, self._line.left(timeout, reading=True))
+        if self._leading:
+            data, self._leading = self._leading[:max_bytes], self._leading[max_bytes:]
+            return data
+        data = await self._stream.read(max_bytes, self._line.left(timeout, reading=True))
         return data
 
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+    read = receive
+
+    async def send(self, data: bytes, timeout: float | None = None) -> None:
         """Write within what is left of the line."""
-        await self._stream.write(buffer, self._line.left(timeout))
+        await self._stream.write(data, self._line.left(timeout))
+
+    write = send
+
+    def push_back(self, data: bytes) -> None:
+        """Have `data` read again, before anything else."""
+        self._leading = data + self._leading
 
     async def aclose(self) -> None:
         """Close at once; it does not wait, so it cannot be cancelled half-way."""
@@ -157,6 +177,15 @@ class AsyncDialer:
             self.stream = await self._connect_asyncio(left, local_address, socket_options)
         return self.stream
 
+    async def dial(
+        self, context: ssl.SSLContext | None, server_hostname: str, timeout: float | None, more: dict[str, Any]
+    ) -> BoundedAsyncioStream | BoundedTrioStream:
+        """Connect, with TLS where there is a context."""
+        stream = await self.connect_tcp("", 0, timeout, more["local_address"], more["socket_options"])
+        if context is not None:
+            await stream.start_tls(context, server_hostname, timeout)
+        return stream
+
     async def _connect_trio(
         self, left: float | None, local_address: str | None, options: Iterable[Any] | None
     ) -> BoundedTrioStream:
@@ -203,11 +232,6 @@ class AsyncDialer:
     def is_dead(self) -> bool:
         """Whether the peer's end of file has come; under trio it is not known without reading."""
         return self.stream is not None and bool(self.stream.get_extra_info("is_at_end"))
-
-    def speaks_http2(self) -> bool:
-        """Whether HTTP/2 was agreed on in the handshake."""
-        tls = None if self.stream is None else self.stream.get_extra_info("ssl_object")
-        return tls is not None and tls.selected_alpn_protocol() == "h2"
 
     async def sleep(self, seconds: float) -> None:
         """Part of httpcore's interface; unused, for retries are lbkit's."""

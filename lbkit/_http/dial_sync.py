@@ -1,7 +1,9 @@
-"""Dialling for the sync transports. See `dial_async` for the idea; here the streams are httpcore's own sockets."""
+"""Dialling for the sync transports: see `dial_async` for the idea. Here a stream is a plain socket with timeouts."""
 
 from __future__ import annotations
 
+import select
+import socket
 import ssl
 import time
 from collections.abc import Iterable
@@ -13,46 +15,108 @@ from lbkit.core.endpoint import Endpoint
 
 
 class SyncStream:
-    """httpcore's socket stream, bounded by a line."""
+    """A socket with httpcore's interface, bounded by a line. `receive` and `send` are for the shared flow and never suspend."""
 
-    def __init__(self, stream: Any, line: Line, library: Library) -> None:
-        self._stream = stream
+    def __init__(self, sock: socket.socket, line: Line, library: Library) -> None:
         self._line = line
-        self._library = library
+        self._core = library.core
+        self._leading = b""
+        self._take(sock)
+
+    def _take(self, sock: socket.socket) -> None:
+        self._socket = sock
+        self._timeout = sock.gettimeout()
+        self._poll = select.poll()
+        self._poll.register(sock.fileno(), select.POLLIN)
+
+    def _within(self, left: float | None) -> None:
+        if left != self._timeout:
+            self._timeout = left
+            self._socket.settimeout(left)
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Read within what is left of the line."""
+        if self._leading:
+            data, self._leading = self._leading[:max_bytes], self._leading[max_bytes:]
+            return data
         left = self._line.left(timeout, reading=True)
         if left == 0:  # a socket takes 0 for "do not block"
-            raise self._library.core.ReadTimeout("the endpoint did not answer in time")
-        data: bytes = self._stream.read(max_bytes, left)
-        return data
+            raise self._core.ReadTimeout("the endpoint did not answer in time")
+        try:
+            self._within(left)
+            return self._socket.recv(max_bytes)
+        except TimeoutError as error:
+            raise self._core.ReadTimeout("the endpoint did not answer in time") from error
+        except OSError as error:
+            raise self._core.ReadError(str(error)) from error
 
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+    def write(self, buffer: bytes | memoryview, timeout: float | None = None) -> None:
         """Write within what is left of the line."""
-        left = self._line.left(timeout)
-        if left == 0:
-            raise self._library.core.WriteTimeout("the endpoint did not take the request in time")
-        self._stream.write(buffer, left)
+        try:
+            while buffer:
+                left = self._line.left(timeout)
+                if left == 0:
+                    raise TimeoutError  # noqa: TRY301
+                self._within(left)
+                sent = self._socket.send(buffer)
+                if sent == len(buffer):
+                    return
+                buffer = memoryview(buffer)[sent:]
+        except TimeoutError as error:
+            raise self._core.WriteTimeout("the endpoint did not take the request in time") from error
+        except OSError as error:
+            raise self._core.WriteError(str(error)) from error
+
+    async def receive(self, max_bytes: int, timeout: float | None) -> bytes:
+        """Read, blocking."""
+        return self.read(max_bytes, timeout)
+
+    async def send(self, data: bytes, timeout: float | None) -> None:
+        """Write, blocking."""
+        self.write(data, timeout)
+
+    def push_back(self, data: bytes) -> None:
+        """Have `data` read again, before anything else."""
+        self._leading = data + self._leading
 
     def close(self) -> None:
         """Close the socket."""
-        self._stream.close()
+        self._socket.close()
+
+    abort = close
 
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> SyncStream:
         """Put TLS on the connection, in place."""
         left = self._line.left(timeout)
-        if left == 0:
+        try:
+            if left == 0:
+                raise TimeoutError  # noqa: TRY301
+            self._within(left)
+            self._take(ssl_context.wrap_socket(self._socket, server_hostname=server_hostname))
+        except TimeoutError as error:
             self.close()
-            raise self._library.core.ConnectTimeout("the TLS handshake did not end in time")
-        self._stream = self._stream.start_tls(ssl_context, server_hostname, left)
+            raise self._core.ConnectTimeout("the TLS handshake did not end in time") from error
+        except OSError as error:  # ssl.SSLError is one
+            self.close()
+            raise self._core.ConnectError(str(error)) from error
         return self
 
     def get_extra_info(self, info: str) -> Any:
-        """Return what the socket stream knows."""
-        return self._stream.get_extra_info(info)
+        """Return what httpcore and users of `network_stream` ask for."""
+        match info:
+            case "is_readable":
+                return self._socket.fileno() < 0 or bool(self._poll.poll(0))
+            case "ssl_object":
+                return self._socket if isinstance(self._socket, ssl.SSLSocket) else None
+            case "client_addr":
+                return self._socket.getsockname()
+            case "server_addr":
+                return self._socket.getpeername()
+            case "socket":
+                return self._socket
+        return None
 
 
 class SyncDialer:
@@ -78,17 +142,43 @@ class SyncDialer:
     ) -> SyncStream:
         """Connect to the endpoint."""
         core = self._library.core
-        left = self._line.left(timeout)
-        if left == 0:
-            raise core.ConnectTimeout("the endpoint did not accept the connection in time")
-        endpoint = self._endpoint
-        options = list(socket_options or ())
-        if endpoint.path:
-            stream = core.SyncBackend().connect_unix_socket(endpoint.path, left, options)
-        else:
-            stream = core.SyncBackend().connect_tcp(endpoint.host, endpoint.port, left, local_address, options)
-        self.stream = SyncStream(stream, self._line, self._library)
+        try:
+            sock = self._connect(self._line.left(timeout), local_address)
+        except TimeoutError as error:
+            raise core.ConnectTimeout("the endpoint did not accept the connection in time") from error
+        except OSError as error:
+            raise core.ConnectError(str(error)) from error
+        for option in socket_options or ():
+            sock.setsockopt(*option)
+        self.stream = SyncStream(sock, self._line, self._library)
         return self.stream
+
+    def _connect(self, left: float | None, local_address: str | None) -> socket.socket:
+        if left == 0:
+            raise TimeoutError
+        endpoint = self._endpoint
+        if endpoint.path:
+            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            try:
+                sock.settimeout(left)
+                sock.connect(endpoint.path)
+            except BaseException:
+                sock.close()
+                raise
+            return sock
+        source = None if local_address is None else (local_address, 0)
+        sock = socket.create_connection((endpoint.host, endpoint.port), left, source)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return sock
+
+    async def dial(
+        self, context: ssl.SSLContext | None, server_hostname: str, timeout: float | None, more: dict[str, Any]
+    ) -> SyncStream:
+        """Connect, with TLS where there is a context; blocking."""
+        stream = self.connect_tcp("", 0, timeout, more["local_address"], more["socket_options"])
+        if context is not None:
+            stream.start_tls(context, server_hostname, timeout)
+        return stream
 
     def close(self) -> None:
         """Close the connection, if there is one."""
@@ -98,11 +188,6 @@ class SyncDialer:
     def is_dead(self) -> bool:
         """Not known without reading."""
         return False
-
-    def speaks_http2(self) -> bool:
-        """Whether HTTP/2 was agreed on in the handshake."""
-        tls = None if self.stream is None else self.stream.get_extra_info("ssl_object")
-        return tls is not None and tls.selected_alpn_protocol() == "h2"
 
     def sleep(self, seconds: float) -> None:
         """Part of httpcore's interface; unused, for retries are lbkit's."""

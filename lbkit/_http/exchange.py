@@ -9,9 +9,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from lbkit._http.body import AsyncBody, StreamTypes, Use
+from lbkit._http.body import AsyncBody, StreamTypes, Use, give_back
 from lbkit._http.classify import IDEMPOTENT, Classifier, can_rewind, is_stream_reset
 from lbkit._http.face import Face
+from lbkit._http.h1 import H1Connection
 from lbkit._http.homes import Homes
 from lbkit._http.library import Library
 from lbkit._http.line import Line
@@ -111,53 +112,68 @@ class Exchange:
                 f"the request is {url.scheme}:// and endpoint {endpoint.id} was given as {endpoint.scheme}://"
             )
         timeouts = request.extensions.get("timeout", NO_TIMEOUTS)
-        pool = self._homes.pool(endpoint, url)
-        while True:
-            channel = await self._checkout(pool, endpoint, url, timeouts, call)
-            try:
-                return await self._use(request, body, lease, call, pool, channel, timeouts)
-            except self._library.core.ConnectionNotAvailable:
-                if not channel.shared or channel.speaks_http2():
-                    raise
-                # Several requests shared a connection that was still dialling, and it turned out to be HTTP/1.1:
-                # one has it, nothing of the others was sent.
-                pool.unshare(channel)
-
-    async def _use(
-        self, request: Any, body: Any, lease: Lease, call: Call, pool: Pool, channel: Channel, timeouts: Any
-    ) -> tuple[Outcome, Any, Use | None]:
-        endpoint = lease.endpoint
-        use = Use(lease, pool, channel, self._clock)
-        handed_over = False
+        pool: Pool | None = None
+        if self._face.detours(request):
+            channel = self._homes.open(endpoint, math.inf)
+            self._homes.detour(channel, url)
+        else:
+            pool = self._homes.pool(endpoint, url)
+            channel = await self._checkout(pool, endpoint, timeouts, call)
+        keep = whole = False
         try:
-            limit = self._aim(channel, timeouts, call)
-            core_request = self._core_request(request, body, endpoint)
-            answer = await self._face.send(channel.connection, core_request, limit)
+            answer = await self._ask(request, body, endpoint, call, pool, channel, timeouts)
             lease.mark_head()
-            end = math.inf if call.deadline is None else call.deadline
-            channel.line.head_came(end)
-            if channel.shared and answer.extensions.get("http_version") != b"HTTP/2":
-                pool.unshare(channel)
+            if not channel.shared:
+                channel.line.head_came(math.inf if call.deadline is None else call.deadline)
             outcome = self._classifier.status(answer.status, answer.headers)
             extensions = answer.extensions
             extensions["lbkit"] = {"endpoint": endpoint.id, "attempt": len(call.failed) + 1}
-            limit = call.remaining() if channel.shared else None
             if self._small(request.method, answer.status, answer.headers):
-                content = await self._face.read(answer.stream, limit)
-                use.whole = True
+                content = await self._face.read(answer.stream, call.remaining() if channel.shared else None)
+                whole = True
                 response = self._response(answer.status, answer.headers, self._types.bytes(content), extensions)
                 return outcome, response, None
+            use = Use(lease, pool, channel, self._clock)
             stream = self._body_type(answer.stream, use, self._library, self._classifier)
             if isinstance(stream, AsyncBody) and channel.shared and call.deadline is not None:
                 stream.limit = call.remaining
-            handed_over = True
-            return outcome, self._response(answer.status, answer.headers, stream, extensions), use
+            response = self._response(answer.status, answer.headers, stream, extensions)
+            keep = True
+            return outcome, response, use
         except self._library.core.RemoteProtocolError as error:
-            use.whole = is_stream_reset(error)  # the stream is over, the connection is not
+            whole = is_stream_reset(error)  # the stream is over, the connection is not
             raise
         finally:
-            if not handed_over:
-                use.end_channel()
+            if not keep:
+                give_back(pool, channel, self._clock(), whole=whole)
+
+    async def _ask(
+        self, request: Any, body: Any, endpoint: Any, call: Call, pool: Pool | None, channel: Channel, timeouts: Any
+    ) -> Any:
+        """Send on a channel, dialling first if need be, and return the head of the answer."""
+        limit = self._limit(None, call)
+        if not channel.shared:
+            channel.line.begin(math.inf if limit is None else self._clock() + limit)
+        if channel.connection is None:
+            await self._homes.dial(channel, endpoint, request, timeouts.get("connect"))
+            if channel.shared:
+                channel.line.head_came(math.inf)  # one line cannot bound several requests: the face does
+            if pool is not None:
+                pool.dialled(channel)
+        connection = channel.connection
+        if type(connection) is H1Connection:
+            content = body
+            if content is None:
+                content = request.stream
+                if isinstance(content, self._types.bytes):
+                    content = b"".join(content) or None
+            target = request.extensions.get("target", request.url.raw_path)
+            return await connection.exchange(request.method, target, request.headers.raw, content, timeouts)
+        if channel.shared:
+            limit = self._limit(timeouts, call)
+        else:
+            limit = None
+        return await self._face.send(connection, self._core_request(request, body, endpoint), limit)
 
     async def _attempt_inner(
         self, request: Any, body: Any, lease: Lease, call: Call
@@ -179,7 +195,7 @@ class Exchange:
             stream.limit = call.remaining
         return outcome, self._response(response.status_code, headers, stream, extensions), use
 
-    async def _checkout(self, pool: Pool, endpoint: Any, url: Any, timeouts: Any, call: Call) -> Channel:
+    async def _checkout(self, pool: Pool, endpoint: Any, timeouts: Any, call: Call) -> Channel:
         while True:
             channel = pool.checkout(self._clock())
             if channel is not None:
@@ -190,28 +206,25 @@ class Exchange:
             except PoolFull:
                 raise self._library.core.PoolTimeout(f"too many requests wait for {endpoint.id}") from None
             if turn is Turn.WAIT:
-                try:
-                    await waiter.wait(_least(timeouts.get("pool"), call.remaining()))
-                except BaseException:
-                    pool.leave(waiter, self._clock())
-                    raise
-                if not waiter.granted:
-                    pool.leave(waiter, self._clock())
-                    if not waiter.granted:
-                        raise self._library.core.PoolTimeout(f"no connection to {endpoint.id} became free in time")
+                turn = await self._wait(pool, waiter, _least(timeouts.get("pool"), self._limit(None, call)))
+                if turn is None:
+                    raise self._library.core.PoolTimeout(f"no connection to {endpoint.id} became free in time")
                 if waiter.channel is not None:
-                    return waiter.channel
-                turn = Turn.SLOT
+                    granted: Channel = waiter.channel
+                    return granted
             if turn is Turn.SLOT:
-                return self._homes.open(pool, endpoint, url, self._clock())
+                return self._homes.open(endpoint, pool.retire_at(self._clock()))
 
-    def _aim(self, channel: Channel, timeouts: Any, call: Call) -> float | None:
-        """Bound the attempt: exclusive connections by their line, shared ones by the returned limit in seconds."""
-        if channel.shared:
-            return self._limit(timeouts, call)
-        limit = self._limit(None, call)
-        channel.line.begin(math.inf if limit is None else self._clock() + limit)
-        return None
+    async def _wait(self, pool: Pool, waiter: Any, timeout: float | None) -> Turn | None:
+        try:
+            await waiter.wait(timeout)
+        except BaseException:
+            pool.leave(waiter, self._clock())
+            raise
+        turn: Turn | None = waiter.turn
+        if turn is None:
+            pool.leave(waiter, self._clock())  # which may find that it was granted something just now
+        return turn
 
     def _limit(self, timeouts: Any, call: Call) -> float | None:
         """Return the seconds for one attempt's head: the least of the policy's, the call's and the request's own."""

@@ -18,9 +18,10 @@ import anyio
 
 from lbkit._http.dial_async import AsyncDialer
 from lbkit._http.dial_sync import SyncDialer
+from lbkit._http.h1 import H1Body
 from lbkit._http.library import Library
 from lbkit._http.line import Line
-from lbkit._http.pool import Channel
+from lbkit._http.pool import Channel, Turn
 from lbkit.core.endpoint import Endpoint
 
 T = TypeVar("T")
@@ -41,7 +42,7 @@ class SyncWaiter:
     """A thread in the queue for a connection."""
 
     def __init__(self) -> None:
-        self.granted = False
+        self.turn: Turn | None = None
         self.channel: Channel | None = None
         self._event = threading.Event()
 
@@ -58,7 +59,7 @@ class AsyncWaiter:
     """A task in the queue for a connection."""
 
     def __init__(self) -> None:
-        self.granted = False
+        self.turn: Turn | None = None
         self.channel: Channel | None = None
         self._event = anyio.Event()
 
@@ -76,6 +77,7 @@ class Face(Protocol):
     """What the shared flow needs from one of the two worlds."""
 
     multiplexes: bool
+    run: Any
 
     def home(self) -> object:
         """Return what connections belong to: the event loop, or one object for all threads."""
@@ -83,14 +85,23 @@ class Face(Protocol):
     def waiter(self) -> Any:
         """Make a place in a queue."""
 
-    def connect(self, endpoint: Endpoint, line: Line, origin: Any, context: ssl.SSLContext | None, more: Any) -> Any:
-        """Make an httpcore connection that will dial the endpoint, and its dialer."""
+    def detours(self, request: Any) -> bool:
+        """Whether the request must go through httpcore's own connection: it is traced, or a test has patched httpcore."""
+
+    def dialer(self, endpoint: Endpoint, line: Line) -> Any:
+        """Make what will connect to the endpoint."""
+
+    def http2(self, stream: Any, origin: Any, expiry_s: float | None) -> Any:
+        """Make httpcore's HTTP/2 connection on a stream."""
+
+    def httpcore_connection(self, dialer: Any, origin: Any, context: ssl.SSLContext | None, more: Any) -> Any:
+        """Make httpcore's own connection, which dials by itself."""
 
     async def sleep(self, seconds: float) -> None:
         """Sleep."""
 
     async def send(self, connection: Any, request: Any, limit: float | None) -> Any:
-        """Send a request on a connection and return the response's head, within `limit` seconds if given."""
+        """Send on httpcore's connection and return the response's head, within `limit` seconds if given."""
 
     async def send_inner(self, transport: Any, request: Any, limit: float | None) -> Any:
         """Send a request through a transport of the user's."""
@@ -106,9 +117,11 @@ class SyncFace:
     """Threads and blocking calls."""
 
     multiplexes = False
+    run = staticmethod(run)
 
     def __init__(self, library: Library) -> None:
         self._library = library
+        self._plain = library.core.HTTPConnection.handle_request
         self._home = object()
 
     def home(self) -> object:
@@ -117,11 +130,21 @@ class SyncFace:
 
     waiter = SyncWaiter
 
-    def connect(self, endpoint: Endpoint, line: Line, origin: Any, context: ssl.SSLContext | None, more: Any) -> Any:
-        """Make a connection that will dial the endpoint."""
-        dialer = SyncDialer(self._library, endpoint, line)
-        connection = self._library.core.HTTPConnection(origin, context, network_backend=dialer, **more)
-        return connection, dialer
+    def detours(self, request: Any) -> bool:
+        """Whether the request is traced, or a test has patched httpcore."""
+        return self._library.core.HTTPConnection.handle_request is not self._plain or "trace" in request.extensions
+
+    def dialer(self, endpoint: Endpoint, line: Line) -> SyncDialer:
+        """Make what will connect to the endpoint."""
+        return SyncDialer(self._library, endpoint, line)
+
+    def http2(self, stream: Any, origin: Any, expiry_s: float | None) -> Any:
+        """Make httpcore's HTTP/2 connection on a stream."""
+        return self._library.core.HTTP2Connection(origin, stream, expiry_s)
+
+    def httpcore_connection(self, dialer: Any, origin: Any, context: ssl.SSLContext | None, more: Any) -> Any:
+        """Make httpcore's own connection, which dials by itself."""
+        return self._library.core.HTTPConnection(origin, context, network_backend=dialer, **more)
 
     async def sleep(self, seconds: float) -> None:
         """Block the thread."""
@@ -138,7 +161,7 @@ class SyncFace:
     async def read(self, stream: Any, limit: float | None) -> bytes:  # noqa: ARG002
         """Read to the end."""
         try:
-            return b"".join(stream)
+            return await stream.read_all() if type(stream) is H1Body else b"".join(stream)
         finally:
             stream.close()
 
@@ -152,9 +175,11 @@ class AsyncFace:
     """Tasks under asyncio or trio."""
 
     multiplexes = True
+    run = None
 
     def __init__(self, library: Library) -> None:
         self._library = library
+        self._plain = library.core.AsyncHTTPConnection.handle_async_request
 
     def home(self) -> object:
         """Connections belong to the event loop in which they were made."""
@@ -164,11 +189,22 @@ class AsyncFace:
 
     waiter = AsyncWaiter
 
-    def connect(self, endpoint: Endpoint, line: Line, origin: Any, context: ssl.SSLContext | None, more: Any) -> Any:
-        """Make a connection that will dial the endpoint."""
-        dialer = AsyncDialer(self._library, endpoint, line, trio=_in_trio())
-        connection = self._library.core.AsyncHTTPConnection(origin, context, network_backend=dialer, **more)
-        return connection, dialer
+    def detours(self, request: Any) -> bool:
+        """Whether the request is traced, or a test has patched httpcore."""
+        plain = self._library.core.AsyncHTTPConnection.handle_async_request is self._plain
+        return not plain or "trace" in request.extensions
+
+    def dialer(self, endpoint: Endpoint, line: Line) -> AsyncDialer:
+        """Make what will connect to the endpoint."""
+        return AsyncDialer(self._library, endpoint, line, trio=_in_trio())
+
+    def http2(self, stream: Any, origin: Any, expiry_s: float | None) -> Any:
+        """Make httpcore's HTTP/2 connection on a stream."""
+        return self._library.core.AsyncHTTP2Connection(origin, stream, expiry_s)
+
+    def httpcore_connection(self, dialer: Any, origin: Any, context: ssl.SSLContext | None, more: Any) -> Any:
+        """Make httpcore's own connection, which dials by itself."""
+        return self._library.core.AsyncHTTPConnection(origin, context, network_backend=dialer, **more)
 
     async def sleep(self, seconds: float) -> None:
         """Let other tasks run meanwhile."""
@@ -195,6 +231,8 @@ class AsyncFace:
     async def read(self, stream: Any, limit: float | None) -> bytes:
         """Read to the end."""
         try:
+            if type(stream) is H1Body:
+                return await stream.read_all()
             if limit is None:
                 return b"".join([part async for part in stream])
             with anyio.fail_after(limit):

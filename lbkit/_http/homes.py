@@ -13,6 +13,7 @@ import weakref
 from typing import Any
 
 from lbkit._http.face import Face
+from lbkit._http.h1 import H1Connection
 from lbkit._http.library import Library
 from lbkit._http.line import Line
 from lbkit._http.options import pool_limits
@@ -29,7 +30,7 @@ PoolKey = tuple[str, str, bytes, int | None]
 def shared_context(library: Library, verify: bool | str, cert: Any, trust_env: bool, http2: bool) -> ssl.SSLContext:  # noqa: ARG001, FBT001
     """Return the TLS context for these options: making one takes tens of milliseconds, so it is made once.
 
-    `http2` is part of the key because httpcore sets the protocols to offer on the context itself.
+    `http2` is part of the key because the protocols to offer are set on the context itself.
     """
     context: ssl.SSLContext = library.http.create_ssl_context(verify=verify, cert=cert, trust_env=trust_env)
     return context
@@ -45,6 +46,7 @@ class Homes:
         self._options = options
         self._limits, self._expiry_s = pool_limits(options)
         self._http2 = options["http2"]
+        self._alpn = ["h2"] * options["http2"] + ["http/1.1"] * options["http1"]
         self._more = {
             "keepalive_expiry": self._expiry_s, "http1": options["http1"], "http2": options["http2"],
             "local_address": options["local_address"], "socket_options": options["socket_options"],
@@ -72,21 +74,45 @@ class Homes:
         key = (endpoint.id, url.scheme, url.raw_host, url.port)
         pool = pools.get(key)
         if pool is None:
-            pool = pools.setdefault(key, Pool(self._limits, self._cluster.balancer.rng))
+            pool = pools.setdefault(key, Pool(self._limits, self._cluster.balancer.rng, sharing=self._sharing(url)))
             pool.closed = self.closed
         return pool
 
-    def open(self, pool: Pool, endpoint: Endpoint, url: Any, now: float) -> Channel:
-        """Make a connection in a reserved slot. It dials when it sends its first request."""
-        core = self._library.core
-        tls = url.scheme == "https"
-        origin = core.Origin(url.raw_scheme, url.raw_host, url.port or (443 if tls else 80))
+    def _sharing(self, url: Any) -> bool:
+        return self._face.multiplexes and self._http2 and (url.scheme == "https" or not self._more["http1"])
+
+    def open(self, endpoint: Endpoint, retire_at: float) -> Channel:
+        """Make a connection that is yet to be dialled."""
         line = Line(self._cluster.balancer.clock)
-        connection, dialer = self._face.connect(endpoint, line, origin, self._context() if tls else None, self._more)
-        shared = self._face.multiplexes and self._http2 and (tls or not self._more["http1"])
-        channel = Channel(connection, dialer, line, shared=shared, retire_at=pool.retire_at(now))
-        pool.opened(channel)
-        return channel
+        return Channel(self._face.dialer(endpoint, line), line, retire_at)
+
+    async def dial(self, channel: Channel, endpoint: Endpoint, request: Any, timeout: float | None) -> None:
+        """Connect, and find out what the connection speaks."""
+        url = request.url
+        name = request.extensions.get("sni_hostname") or endpoint.server_name or url.raw_host.decode("ascii")
+        context = self._context() if url.scheme == "https" else None
+        if context is not None:
+            context.set_alpn_protocols(self._alpn)
+        stream = await channel.dialer.dial(context, name, timeout, self._more)
+        tls = stream.get_extra_info("ssl_object")
+        spoken = tls.selected_alpn_protocol() if tls is not None else None
+        if spoken == "h2" or not self._more["http1"]:
+            channel.connection = self._face.http2(stream, self.origin(url), self._expiry_s)
+            channel.shared = self._face.multiplexes
+        else:
+            clock = self._cluster.balancer.clock
+            channel.connection = H1Connection(self._library.core, stream, self._expiry_s, clock, self._face.run)
+
+    def detour(self, channel: Channel, url: Any) -> None:
+        """Put httpcore's own connection on a channel: it dials by itself, and is used once."""
+        context = self._context() if url.scheme == "https" else None
+        channel.connection = self._face.httpcore_connection(channel.dialer, self.origin(url), context, self._more)
+        channel.retired = True
+
+    def origin(self, url: Any) -> Any:
+        """Return httpcore's origin of a URL."""
+        port = url.port or (443 if url.scheme == "https" else 80)
+        return self._library.core.Origin(url.raw_scheme, url.raw_host, port)
 
     def _context(self) -> ssl.SSLContext:
         verify = self._options["verify"]

@@ -28,7 +28,7 @@ AGE_JITTER = 0.1
 
 
 class Dialer(Protocol):
-    """What made the connection, and can close it."""
+    """What makes the connection, and can close it."""
 
     def close(self) -> None:
         """Close without waiting."""
@@ -36,53 +36,51 @@ class Dialer(Protocol):
     def is_dead(self) -> bool:
         """Whether the peer is known to have closed the connection."""
 
-    def speaks_http2(self) -> bool:
-        """Whether HTTP/2 was agreed on."""
+    async def dial(self, context: Any, server_hostname: str, timeout: float | None, more: dict[str, Any]) -> Any:
+        """Connect and return the stream."""
 
 
 class Channel:
     """One connection and its present use.
 
     Attributes:
-        connection: httpcore's `HTTPConnection` or `AsyncHTTPConnection`.
+        connection: What carries requests, `H1Connection` or one of httpcore's; None until it is dialled.
+        dialer: Makes it and closes it.
         line: Bounds the waits of an exclusive connection.
         active: Requests on it now.
         shared: Whether several requests may use it at once (HTTP/2, async).
+        retire_at: When it takes no more requests.
         retired: Whether it takes no more requests and closes after the last.
     """
 
-    __slots__ = ("_dialer", "active", "connection", "line", "retire_at", "retired", "shared")
+    __slots__ = ("active", "connection", "dialer", "line", "retire_at", "retired", "shared")
 
-    def __init__(self, connection: Any, dialer: Dialer, line: Line, *, shared: bool, retire_at: float) -> None:
-        self.connection = connection
+    def __init__(self, dialer: Dialer, line: Line, retire_at: float) -> None:
+        self.connection: Any = None
+        self.dialer = dialer
         self.line = line
         self.active = 1
-        self.shared = shared
-        self.retired = False
+        self.shared = False
         self.retire_at = retire_at
-        self._dialer = dialer
+        self.retired = False
 
     def close(self) -> None:
         """Close the socket at once. httpcore's own close would wait; nothing is lost, for nobody uses it any more."""
-        self._dialer.close()
+        self.dialer.close()
 
-    def is_dead(self) -> bool:
-        """Whether the peer is known to have closed it."""
-        return self._dialer.is_dead()
-
-    def speaks_http2(self) -> bool:
-        """Whether HTTP/2 was agreed on in the handshake."""
-        return self._dialer.speaks_http2()
+    def usable(self, now: float) -> bool:
+        """Whether an idle connection may carry another request."""
+        return now < self.retire_at and not self.retired and not self.connection.has_expired()
 
 
 class Waiter(Protocol):
-    """Someone in the queue."""
+    """Someone in the queue: `turn` says what it may do, once it is granted something."""
 
-    granted: bool
+    turn: Turn | None
     channel: Channel | None
 
     def wake(self) -> None:
-        """Let it go on: `granted` is set, with a channel to use or None for a free slot."""
+        """Let it go on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +120,16 @@ class Pool:
         dropped: Channels of responses that were dropped unread; appended without the lock.
     """
 
-    __slots__ = ("_idle", "_limits", "_lock", "_open", "_rng", "_shared", "_waiters", "closed", "dropped")
+    __slots__ = (
+        "_dialling", "_idle", "_limits", "_lock", "_open", "_rng", "_shared", "_sharing", "_waiters", "closed",
+        "dropped",
+    )  # fmt: skip
 
-    def __init__(self, limits: PoolLimits, rng: Random) -> None:
+    def __init__(self, limits: PoolLimits, rng: Random, *, sharing: bool) -> None:
         self._limits = limits
         self._rng = rng
+        self._sharing = sharing  # whether a connection may turn out to be shared: then only one is dialled at a time
+        self._dialling = False
         self._lock = threading.Lock()
         self._idle: deque[Channel] = deque()
         self._shared: list[Channel] = []
@@ -144,8 +147,8 @@ class Pool:
         if self._shared:
             with self._lock:
                 for channel in self._shared:
-                    if channel.active < MAX_STREAMS and not channel.retired and channel.connection.is_available():
-                        if now < channel.retire_at and not channel.connection.has_expired() and not channel.is_dead():
+                    if channel.active < MAX_STREAMS and channel.connection.is_available():
+                        if channel.usable(now) and not channel.dialer.is_dead():
                             channel.active += 1
                             return channel
                         channel.retired = True
@@ -155,7 +158,7 @@ class Pool:
                 channel = self._idle.pop()
             except IndexError:  # another thread took the last
                 break
-            if now < channel.retire_at and not channel.connection.has_expired():
+            if channel.usable(now):
                 channel.active = 1
                 return channel
             self._forget(channel)
@@ -175,8 +178,10 @@ class Pool:
         """
         limits = self._limits
         with self._lock:
-            if limits.connections is None or self._open < limits.connections:
+            room = limits.connections is None or self._open < limits.connections
+            if room and not (self._sharing and self._dialling):
                 self._open += 1
+                self._dialling = True
                 return Turn.SLOT
             if self._idle:  # given back since the caller looked
                 return Turn.LOOK_AGAIN
@@ -186,34 +191,35 @@ class Pool:
             return Turn.WAIT
 
     def leave(self, waiter: Waiter, now: float) -> None:
-        """Take a waiter out of the queue that will not use what it was given, or may be given."""
+        """Take a waiter out of the queue, with what it may have been given meanwhile."""
         with self._lock:
-            if not waiter.granted:
+            if waiter.turn is None:
                 self._waiters.remove(waiter)
                 return
             channel = waiter.channel
-            if channel is None and not self._pass_on(None):
-                self._open -= 1
         if channel is not None:
             self.checkin(channel, now)
+        elif waiter.turn is Turn.SLOT:
+            self._free_slot()
 
-    def opened(self, channel: Channel) -> None:
-        """A new connection fills the reserved slot."""
-        if channel.shared:
-            with self._lock:
+    def dialled(self, channel: Channel) -> None:
+        """A connection was made in the reserved slot; whether it is shared is known now."""
+        with self._lock:
+            self._dialling = False
+            self._sharing = channel.shared
+            if channel.shared:
                 self._shared.append(channel)
+                while self._waiters and channel.active < MAX_STREAMS:
+                    channel.active += 1
+                    self._grant(Turn.SLOT, channel)
+            elif self._limits.connections is None:
+                while self._waiters:
+                    self._grant(Turn.LOOK_AGAIN, None)
 
     def retire_at(self, now: float) -> float:
         """Return when a connection made now takes no more requests."""
         age_s = self._limits.max_age_s
         return float("inf") if age_s is None else now + jittered(age_s, AGE_JITTER, self._rng)
-
-    def unshare(self, channel: Channel) -> None:
-        """Have the connection carry one request at a time: it turned out to speak HTTP/1.1."""
-        with self._lock:
-            if channel in self._shared:
-                self._shared.remove(channel)
-                channel.shared = False
 
     def checkin(self, channel: Channel, now: float) -> None:
         """End one request on a connection, and keep, hand on or close it."""
@@ -221,42 +227,52 @@ class Pool:
         with self._lock:
             channel.active -= 1
             if channel.active > 0:
-                if self._waiters and not channel.retired and channel.connection.is_available():
+                if self._waiters and not channel.retired and connection.is_available():
                     channel.active += 1
-                    self._pass_on(channel)
+                    self._grant(Turn.SLOT, channel)
                 return
-            keep = not (channel.retired or self.closed) and now < channel.retire_at and connection.is_idle()
+            keep = (
+                connection is not None
+                and not (channel.retired or self.closed)
+                and now < channel.retire_at
+                and connection.is_idle()
+            )
             if keep and self._waiters:
                 channel.active = 1
-                self._pass_on(channel)
+                self._grant(Turn.SLOT, channel)
                 return
             if channel.shared:
                 if keep:
                     return
-                self._shared.remove(channel)
+                if channel in self._shared:
+                    self._shared.remove(channel)
             elif keep:
                 self._idle.append(channel)
-                if len(self._idle) <= self._limits.idle:
-                    oldest = self._idle[0]
-                    if oldest is channel or not oldest.connection.has_expired():
-                        return
+                oldest = self._idle[0]
+                if len(self._idle) <= self._limits.idle and (oldest is channel or not oldest.connection.has_expired()):
+                    return
                 channel = self._idle.popleft()
+            elif connection is None:
+                self._dialling = False
         self._forget(channel)
 
     def _forget(self, channel: Channel) -> None:
         channel.close()
+        self._free_slot()
+
+    def _free_slot(self) -> None:
         with self._lock:
-            if not self._pass_on(None):
+            if self._waiters and not (self._sharing and self._dialling):
+                self._dialling = True
+                self._grant(Turn.SLOT, None)
+            else:
                 self._open -= 1
 
-    def _pass_on(self, channel: Channel | None) -> bool:
-        if not self._waiters:
-            return False
+    def _grant(self, turn: Turn, channel: Channel | None) -> None:
         waiter = self._waiters.popleft()
-        waiter.granted = True
+        waiter.turn = turn
         waiter.channel = channel
         waiter.wake()
-        return True
 
     def close(self) -> None:
         """Close what is idle now and the rest as it comes back. Waiters go on, and open connections of their own."""

@@ -24,8 +24,8 @@ class Node:
     """
 
     __slots__ = (
-        "cause", "cost", "endpoint", "estimate", "failures", "health", "in_flight", "latency_s", "listed", "picks",
-        "scratch", "since", "stamp", "standing", "until", "weight",
+        "cause", "charge", "cost", "counted", "endpoint", "estimate", "failures", "health", "in_flight", "latency_s",
+        "listed", "orphaned", "picks", "recent", "scratch", "since", "stamp", "standing", "until", "weight",
     )  # fmt: skip
 
     def __init__(self, endpoint: Endpoint, health: HealthTracker, now: float) -> None:
@@ -57,4 +57,7 @@ class Node:
         self.cost = 1.0
         self.estimate = 0.0
         self.stamp = -1.0
+        self.recent = 1.0
+        self.charge = 1.0
+        self.counted = 0
         self.scratch = None

@@ -26,17 +26,22 @@ class Node(Protocol):
         endpoint: The address and labels.
         weight: Above 0 for every node in the ready list.
         in_flight: Requests or connections that are out now, this client's own.
-        cost, estimate, stamp: Three numbers that belong to the picker. They start as 1, 0 and -1, survive `rebuild`,
-            and return to these when an endpoint comes back from being kept out.
+        picks: How often the node was used, in all.
+        cost, estimate, stamp, recent, charge, counted: Numbers that belong to the picker. They start as 1, 0, -1, 1, 1
+            and 0, survive `rebuild`, and return to these when an endpoint comes back from being kept out.
         scratch: Anything else that the picker keeps with a node; starts as None.
     """
 
     endpoint: Endpoint
     weight: float
     in_flight: int
+    picks: int
     cost: float
     estimate: float
     stamp: float
+    recent: float
+    charge: float
+    counted: int
     scratch: Any
 
 

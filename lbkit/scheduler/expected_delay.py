@@ -11,12 +11,19 @@ estimate and the time of its last answer:
     a = min(0.95, exp(-(t - s) / decay))         a new answer has at least a twentieth of the weight
     l = a l + (1 - a) ln x                       starting from l = m: the unknown is average
     e = (l - m) exp(-(t - s) / (3 decay))        an old opinion fades, so that a slow node is tried again
-    score = exp(gamma e) (in-flight + 1) / weight        the least wins, ties at random
+    cost = exp(gamma (m + e)) charge / weight
+    score = cost (in-flight + 1)                         the least wins, ties at random
 
 With gamma 0.5 its p99 latency was within 1.0 to 2.5 times that of one central queue in simulations where two random choices reached
-1.1 to 19 and round robin 1.4 to 214 times (tests/simulation; docs/benchmarks.md has the table). The common factor
-exp(gamma m) is left out of the score. Scores are cached and one node's is renewed at each pick: an error of the fading,
-never of the in-flight count.
+1.1 to 19 and round robin 1.4 to 214 times (tests/simulation; docs/benchmarks.md has the table). Costs are cached and one
+node's is renewed at each pick: an error of the fading, never of the in-flight count. The factor exp(gamma m) is common
+to all and yet belongs into the cost: without it, costs cached at different times would differ by the noise of m, which
+in the simulations lengthened the p99 by a quarter.
+
+The charge keeps a client that sends one request at a time from taking one of several equal nodes for nearly all of
+them, as the least of costs that differ only by noise. It follows a node's recent share of the picks, in multiples of its
+fair share: 1.1 for twice the fair share and more, 0.95 for half of it and less. So it decides between nodes whose
+latencies are within a third of each other, and cannot hide a node that is really slow.
 
 A failure counts as a penalty and never as its own short duration, and does not move m.
 """
@@ -38,6 +45,8 @@ MEAN_WEIGHT = 0.01
 """Weight of one answer in the mean over all nodes."""
 OLD_WEIGHT = 0.95
 """Most weight that an old estimate keeps against one new answer."""
+RECENT_WEIGHT = 0.05
+"""Weight of one round, in which every node's cost is renewed once, in a node's recent share."""
 SHORTEST_S = 1e-6
 """Latencies below a microsecond count as one: the logarithm needs a floor, clocks have one."""
 
@@ -72,8 +81,9 @@ class ShortestExpectedDelay:
 
 
 class _ExpectedDelayPicker:
-    # node.estimate is l, node.stamp is s, below 0 before the first answer; node.cost is the cached exp(gamma e) / weight.
-    __slots__ = ("_answers", "_decay", "_fade", "_gamma", "_index", "_mean", "_nodes", "_penalty", "_turn")
+    # node.estimate is l; node.stamp is s, below 0 before the first answer; node.cost is cached. node.recent is the share
+    # of the picks, node.charge follows from it, and node.counted is node.picks when it was last looked at.
+    __slots__ = ("_answers", "_decay", "_fade", "_gamma", "_index", "_mean", "_nodes", "_penalty", "_turn", "_weight")
 
     PENALTY_MEANS = math.log(100.0)
 
@@ -93,7 +103,11 @@ class _ExpectedDelayPicker:
             for node in (*self._nodes, *ready):
                 node.stamp = -1.0
         for node in ready:
+            if node.stamp < 0.0:
+                node.recent = node.charge = 1.0
+            node.counted = node.picks
             node.cost = self._cost(node, now)
+        self._weight = sum(node.weight for node in ready) / len(ready)
         self._nodes = ready
         self._index.reindex(ready)
 
@@ -101,13 +115,18 @@ class _ExpectedDelayPicker:
         expected = mean = self._mean
         if node.stamp >= 0.0:
             expected += (node.estimate - mean) * math.exp((node.stamp - now) / self._fade)
-        return math.exp(self._gamma * expected) / node.weight
+        return math.exp(self._gamma * expected) * node.charge / node.weight
 
     def pick(self, info: PickInfo, now: float) -> Node:
         nodes = self._nodes
         turn = self._turn + 1
         self._turn = turn = turn if turn < len(nodes) else 0
         stale = nodes[turn]
+        share = (stale.picks - stale.counted) * self._weight / stale.weight
+        stale.counted = stale.picks
+        stale.recent += RECENT_WEIGHT * (share - stale.recent)
+        charge = 0.9 + 0.1 * stale.recent
+        stale.charge = 0.95 if charge < 0.95 else 1.1 if charge > 1.1 else charge
         stale.cost = self._cost(stale, now)
         self._index.released(stale)
         return self._index.pick(info, now)
@@ -134,7 +153,7 @@ class _ExpectedDelayPicker:
                 keep = OLD_WEIGHT
         node.estimate += (1.0 - keep) * (answer - node.estimate)
         node.stamp = now
-        node.cost = math.exp(self._gamma * node.estimate) / node.weight
+        node.cost = math.exp(self._gamma * node.estimate) * node.charge / node.weight
         self._index.released(node)
 
     def _first_answer(self, mean: float, now: float) -> None:

@@ -4,11 +4,14 @@ The heap holds at least one entry per node that is not above the node's present 
 renewed when it reaches the top. A score that rises (a request begins) therefore costs nothing until then, and one that
 falls (a request ends, an estimate improves) pushes a new entry and leaves the old one behind. When more entries lie
 behind than there are nodes, the heap is built anew: O(log n) a request, amortised, from 20 nodes to 10,000.
-Ties are broken at random: a scan starts at a random node, an entry carries a random number.
+Ties are broken at random, each of equals with the same chance. In the heap an entry carries the number of the pick plus
+a random one up to the number of nodes: who has just been picked comes after most of its equals, so that requests one at
+a time visit all of them.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from heapq import heapify, heappop, heappush, heapreplace
 from random import Random
@@ -24,12 +27,13 @@ class LeastIndex:
     """Picks by `node.cost * (node.in_flight + 1)`; by itself, with cost 1 / weight, it is least connections."""
 
     # node.scratch is the score of the node's lowest heap entry.
-    __slots__ = ("_heap", "_random", "nodes")
+    __slots__ = ("_heap", "_random", "_turn", "nodes")
 
     def __init__(self, rng: Random) -> None:
         self._random = rng.random
         self.nodes: Sequence[Node] = ()
         self._heap: list[tuple[float, float, Node]] | None = None
+        self._turn = 0
 
     def rebuild(self, ready: Sequence[Node], now: float) -> None:  # noqa: ARG002
         """Take the ready nodes; sets `cost` to 1 / weight."""
@@ -45,7 +49,7 @@ class LeastIndex:
             heap = []
             for node in ready:
                 node.scratch = node.cost * (node.in_flight + 1)
-                heap.append((node.scratch, self._random(), node))
+                heap.append((node.scratch, self._turn + self._random() * len(ready), node))
             heapify(heap)
             self._heap = heap
 
@@ -63,23 +67,27 @@ class LeastIndex:
                 continue
             present = node.cost * (node.in_flight + 1)
             if present <= score:
+                if heap[1][0] == score or heap[2][0] == score:
+                    self._turn += 1
+                    heapreplace(heap, (score, self._turn + self._random() * len(self.nodes), node))
                 return node
             node.scratch = present
-            heapreplace(heap, (present, self._random(), node))
+            heapreplace(heap, (present, self._turn + self._random() * len(self.nodes), node))
 
     def _scan(self, nodes: Sequence[Node]) -> Node:
-        start = int(self._random() * len(nodes))
-        best = nodes[start]
-        least = best.cost * (best.in_flight + 1)
-        for node in nodes[start + 1 :]:
+        best = nodes[0]
+        least = math.inf
+        equals: list[Node] | None = None
+        for node in nodes:
             score = node.cost * (node.in_flight + 1)
             if score < least:
-                best, least = node, score
-        for node in nodes[:start]:
-            score = node.cost * (node.in_flight + 1)
-            if score < least:
-                best, least = node, score
-        return best
+                best, least, equals = node, score, None
+            elif score == least:
+                if equals is None:
+                    equals = [best, node]
+                else:
+                    equals.append(node)
+        return best if equals is None else equals[int(self._random() * len(equals))]
 
     def released(self, node: Node) -> None:
         """Hear that the node's score may have fallen."""
@@ -89,6 +97,6 @@ class LeastIndex:
         score = node.cost * (node.in_flight + 1)
         if score < node.scratch:
             node.scratch = score
-            heappush(heap, (score, self._random(), node))
+            heappush(heap, (score, self._turn + self._random() * len(self.nodes), node))
             if len(heap) > 2 * len(self.nodes):
                 self.reindex(self.nodes)
