@@ -9,7 +9,8 @@
      ├─ ClusterClosed         the cluster was closed: make a new one
      └─ LeaseMisuse           a lease was settled twice: a bug in the code that holds it
 
-An endpoint's own error is never wrapped in one of these: it reaches the caller as it was, with a note on what was tried.
+An endpoint's own error is never wrapped in one of these: it reaches the caller as it was, with a note on what was
+tried.
 """
 
 from __future__ import annotations

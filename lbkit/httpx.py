@@ -3,8 +3,8 @@
     client = httpx.Client(transport=BalancedTransport(cluster), base_url="http://orders")
     client = httpx.AsyncClient(transport=AsyncBalancedTransport(cluster), base_url="http://orders")
 
-The host in the URL is the logical name of the service: it is what Host, cookies, redirects and certificates go by. Which
-endpoint a request goes to is the cluster's choice. The options of both are those of `TransportOptions`.
+The host in the URL is the logical name of the service: it is what Host, cookies, redirects and certificates go by.
+Which endpoint a request goes to is the cluster's choice. The options of both are those of `TransportOptions`.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class BalancedTransport(httpx.BaseTransport):
             if transport is not None:
                 transport.close()
 
-    async def handle_async_request(self, request: Any) -> NoReturn:
+    async def handle_async_request(self, request: Any) -> NoReturn:  # noqa: ARG002
         """Refuse an async client in words."""
         raise TypeError("BalancedTransport is for httpx.Client: give AsyncBalancedTransport to httpx.AsyncClient")
 
@@ -91,7 +91,7 @@ class AsyncBalancedTransport(httpx.AsyncBaseTransport):
             if transport is not None:
                 await transport.aclose()
 
-    def handle_request(self, request: Any) -> NoReturn:
+    def handle_request(self, request: Any) -> NoReturn:  # noqa: ARG002
         """Refuse a blocking client in words."""
         raise TypeError("AsyncBalancedTransport is for httpx.AsyncClient: give BalancedTransport to httpx.Client")
 

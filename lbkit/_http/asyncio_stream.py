@@ -136,7 +136,7 @@ class AsyncioStream(asyncio.Protocol):
         """Put TLS on the connection. Errors and time limits are the caller's."""
         assert self._transport is not None  # noqa: S101 - made by create_connection
         transport = await self._loop.start_tls(self._transport, self, context, server_hostname=server_hostname)
-        self._transport = transport  # type: ignore[assignment]
+        self._transport = transport
 
     def push_back(self, data: bytes) -> None:
         """Have `data` read again, before anything else."""

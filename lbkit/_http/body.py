@@ -91,7 +91,7 @@ class SyncBody(Body):
     def __iter__(self) -> Iterator[bytes]:
         try:
             yield from self._stream
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it was, the body is over
             raise self.broke(error) from error.__cause__
         self._use.whole = True
 
@@ -123,7 +123,7 @@ class AsyncBody(Body):
                 except TimeoutError:
                     raise self._library.http.ReadTimeout("the deadline has passed") from None
                 yield part
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it was, the body is over
             raise self.broke(error) from error.__cause__
         self._use.whole = True
 

@@ -108,7 +108,7 @@ class BoundedTrioStream:
         if self._leading:
             data, self._leading = self._leading[:max_bytes], self._leading[max_bytes:]
             return data
-        data = await self._stream.read(max_bytes, self._line.left(timeout, reading=True))
+        data: bytes = await self._stream.read(max_bytes, self._line.left(timeout, reading=True))
         return data
 
     read = receive

@@ -15,7 +15,10 @@ from lbkit.core.endpoint import Endpoint
 
 
 class SyncStream:
-    """A socket with httpcore's interface, bounded by a line. `receive` and `send` are for the shared flow and never suspend."""
+    """A socket with httpcore's interface, bounded by a line.
+
+    `receive` and `send` are for the shared flow; they block and never suspend.
+    """
 
     def __init__(self, sock: socket.socket, line: Line, library: Library) -> None:
         self._line = line

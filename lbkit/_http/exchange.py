@@ -15,7 +15,6 @@ from lbkit._http.face import Face
 from lbkit._http.h1 import H1Connection
 from lbkit._http.homes import Homes
 from lbkit._http.library import Library
-from lbkit._http.line import Line
 from lbkit._http.options import NO_OPTIONS, CallOptions, call_options
 from lbkit._http.pool import Channel, Pool, PoolFull, Turn
 from lbkit.balancer.call import Call, RetryAfter
@@ -139,7 +138,7 @@ class Exchange:
                 stream.limit = call.remaining
             response = self._response(answer.status, answer.headers, stream, extensions)
             keep = True
-            return outcome, response, use
+            return outcome, response, use  # noqa: TRY300 - the finally block belongs to it
         except self._library.core.RemoteProtocolError as error:
             whole = is_stream_reset(error)  # the stream is over, the connection is not
             raise
@@ -162,17 +161,12 @@ class Exchange:
                 pool.dialled(channel)
         connection = channel.connection
         if type(connection) is H1Connection:
-            content = body
-            if content is None:
-                content = request.stream
-                if isinstance(content, self._types.bytes):
-                    content = b"".join(content) or None
+            content = request.stream if body is None else body
+            if isinstance(content, self._types.bytes):
+                content = b"".join(content) or None  # type: ignore[arg-type]
             target = request.extensions.get("target", request.url.raw_path)
             return await connection.exchange(request.method, target, request.headers.raw, content, timeouts)
-        if channel.shared:
-            limit = self._limit(timeouts, call)
-        else:
-            limit = None
+        limit = self._limit(timeouts, call) if channel.shared else None
         return await self._face.send(connection, self._core_request(request, body, endpoint), limit)
 
     async def _attempt_inner(
@@ -206,12 +200,12 @@ class Exchange:
             except PoolFull:
                 raise self._library.core.PoolTimeout(f"too many requests wait for {endpoint.id}") from None
             if turn is Turn.WAIT:
-                turn = await self._wait(pool, waiter, _least(timeouts.get("pool"), self._limit(None, call)))
-                if turn is None:
+                granted = await self._wait(pool, waiter, _least(timeouts.get("pool"), self._limit(None, call)))
+                if granted is None:
                     raise self._library.core.PoolTimeout(f"no connection to {endpoint.id} became free in time")
                 if waiter.channel is not None:
-                    granted: Channel = waiter.channel
-                    return granted
+                    return waiter.channel  # type: ignore[no-any-return]
+                turn = granted
             if turn is Turn.SLOT:
                 return self._homes.open(endpoint, pool.retire_at(self._clock()))
 
@@ -259,7 +253,7 @@ class Exchange:
             return True
         for name, value in headers:
             if name.lower() == b"content-length":
-                return value.isdigit() and int(value) <= self._buffer_bytes
+                return bool(value.isdigit()) and int(value) <= self._buffer_bytes
         return False
 
     async def _discard(self, response: Any, use: Use) -> None:
@@ -279,5 +273,3 @@ def _least(one: float | None, other: float | None) -> float | None:
     if one is None or (other is not None and other < one):
         return other
     return one
-
-

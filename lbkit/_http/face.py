@@ -86,7 +86,7 @@ class Face(Protocol):
         """Make a place in a queue."""
 
     def detours(self, request: Any) -> bool:
-        """Whether the request must go through httpcore's own connection: it is traced, or a test has patched httpcore."""
+        """Whether httpcore's own connection must carry the request: it is traced, or a test has patched httpcore."""
 
     def dialer(self, endpoint: Endpoint, line: Line) -> Any:
         """Make what will connect to the endpoint."""
@@ -148,7 +148,7 @@ class SyncFace:
 
     async def sleep(self, seconds: float) -> None:
         """Block the thread."""
-        time.sleep(seconds)
+        time.sleep(seconds)  # noqa: ASYNC251 - the blocking face blocks
 
     async def send(self, connection: Any, request: Any, limit: float | None) -> Any:  # noqa: ARG002 - the line bounds it
         """Send and wait for the head."""

@@ -42,7 +42,9 @@ class Answer:
 
     __slots__ = ("extensions", "headers", "status", "stream")
 
-    def __init__(self, status: int, headers: list[tuple[bytes, bytes]], stream: H1Body, extensions: dict[str, Any]) -> None:
+    def __init__(
+        self, status: int, headers: list[tuple[bytes, bytes]], stream: H1Body, extensions: dict[str, Any]
+    ) -> None:
         self.status = status
         self.headers = headers
         self.stream = stream

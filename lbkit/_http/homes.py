@@ -27,7 +27,7 @@ PoolKey = tuple[str, str, bytes, int | None]
 
 
 @functools.lru_cache(maxsize=64)
-def shared_context(library: Library, verify: bool | str, cert: Any, trust_env: bool, http2: bool) -> ssl.SSLContext:  # noqa: ARG001, FBT001
+def shared_context(library: Library, verify: bool | str, cert: Any, trust_env: bool, http2: bool) -> ssl.SSLContext:  # noqa: ARG001
     """Return the TLS context for these options: making one takes tens of milliseconds, so it is made once.
 
     `http2` is part of the key because the protocols to offer are set on the context itself.

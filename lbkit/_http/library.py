@@ -39,11 +39,14 @@ class Library:
     deadline: type[Exception] = field(init=False)
 
     def __post_init__(self) -> None:
-        set_field = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731
-        set_field("errors", {getattr(self.core, name): getattr(self.http, name) for name in _SHARED_ERRORS})
-        set_field("no_endpoint", _hosted(NoEndpointAvailable, self.http.ConnectError))
-        set_field("not_ready", _hosted(NotReady, self.http.ConnectError))
-        set_field("deadline", _hosted(DeadlineExceeded, self.http.ReadTimeout))
+        values = {
+            "errors": {getattr(self.core, name): getattr(self.http, name) for name in _SHARED_ERRORS},
+            "no_endpoint": _hosted(NoEndpointAvailable, self.http.ConnectError),
+            "not_ready": _hosted(NotReady, self.http.ConnectError),
+            "deadline": _hosted(DeadlineExceeded, self.http.ReadTimeout),
+        }
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
 
     @property
     def name(self) -> str:
@@ -80,4 +83,6 @@ def _hosted(ours: type[Exception], theirs: type[Exception]) -> Any:
         ours.__init__(self, *args)
         self._request = None  # what RequestError.__init__ sets; the client attaches the request
 
-    return type(ours.__name__, (ours, theirs), {"__init__": init, "__doc__": ours.__doc__, "__module__": ours.__module__})
+    return type(
+        ours.__name__, (ours, theirs), {"__init__": init, "__doc__": ours.__doc__, "__module__": ours.__module__}
+    )

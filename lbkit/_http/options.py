@@ -23,7 +23,8 @@ class TransportOptions(TypedDict, total=False):
         http1, http2: Protocols to offer; True and False by default. HTTP/2 needs the extra `h2`.
         limits: The HTTP library's `Limits`, here for each endpoint (and origin): no limit on connections, at most 100
             idle ones, closed after 5 s idle, by default.
-        max_waiting: Most requests that wait for a connection of one endpoint; 1,024 by default (Envoy's max_pending_requests).
+        max_waiting: Most requests that wait for a connection of one endpoint; 1,024 by default (Envoy's
+            max_pending_requests).
         max_age_s: Age in seconds at which a connection takes no more requests, spread by 10 %; 300 by default. So
             connections to a name that moves are made anew. None keeps them for as long as they work.
         local_address: Local address to connect from.
@@ -84,7 +85,9 @@ def pool_limits(options: Mapping[str, Any]) -> tuple[PoolLimits, float | None]:
     expiry = DEFAULT_IDLE_EXPIRY_S if limits is None else limits.keepalive_expiry
     if connections is not None and connections < 1:
         raise ConfigError("limits: max_connections must be at least 1, or None for no limit")
-    return PoolLimits(connections, 2**31 if idle is None else idle, options["max_age_s"], options["max_waiting"]), expiry
+    return PoolLimits(
+        connections, 2**31 if idle is None else idle, options["max_age_s"], options["max_waiting"]
+    ), expiry
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,5 +130,3 @@ def call_options(extension: Any) -> CallOptions:
     if key is not None and not isinstance(key, bytes):
         raise ConfigError('extensions["lbkit"]: hash_key is text or bytes')
     return options
-
-

@@ -7,6 +7,7 @@ unlock. Time is read once per event and passed down.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 import warnings
@@ -50,9 +51,10 @@ class Balancer:
         self.clock = clock
         self.on_empty: OnEmpty = on_empty or FailOpen()
         self.rng = rng or Random()
-        self.abandoned: deque[tuple[Node, int, bool]] = deque()
+        self.abandoned: deque[tuple[Node, int, bool, float]] = deque()
         """Leases that were dropped: appended by finalizers without the lock, settled by the next acquire."""
         self._own_rng = rng is None
+        self._forked_at = -math.inf
         self._lock = threading.Lock()
         picker = (scheduler or ShortestExpectedDelay()).build(self.rng)
         self._picker = picker
@@ -103,10 +105,12 @@ class Balancer:
                 node.picks += 1
                 self._counts.attempts += 1
                 lease = Lease(self, node, now, node.health.circuit.generation, probe)
+            else:
+                error = self._nothing(now)
         if self._news:
             self._tell()
         if node is None:
-            raise self._nothing(now)
+            raise error
         return lease
 
     def settle(self, lease: Lease, outcome: Outcome | None, *, end: bool) -> None:
@@ -161,13 +165,12 @@ class Balancer:
         return node
 
     def _nothing(self, now: float) -> NoEndpointAvailable:
-        with self._lock:
-            self._counts.refused += 1
-            roster = self._roster
-            if roster.snapshot is None:
-                return NotReady(self.name, {})
-            wait = max(0.0, roster.next_due - now)
-            return NoEndpointAvailable(self.name, roster.reasons(), wait if wait < float("inf") else None)
+        self._counts.refused += 1
+        roster = self._roster
+        if roster.snapshot is None:
+            return NotReady(self.name, {})
+        wait_s = max(0.0, roster.next_due - now)
+        return NoEndpointAvailable(self.name, roster.reasons(), wait_s if wait_s < math.inf else None)
 
     # -- outcomes, under the lock
 
@@ -205,12 +208,15 @@ class Balancer:
     def _settle_abandoned(self, now: float) -> None:
         dropped = 0
         while self.abandoned:
-            node, generation, probe = self.abandoned.popleft()
+            node, generation, probe, started = self.abandoned.popleft()
+            if started <= self._forked_at and self._roster.nodes.get(node.endpoint.id) is not node:
+                continue  # the copy of a lease that the parent process holds
             self._record(node, generation, CANCELLED, 0.0, now, probe=probe)
             self._free(node)
             dropped += 1
-        self._counts.abandoned += dropped
-        self._news.append(LeasesDropped(self.name, dropped))
+        if dropped:
+            self._counts.abandoned += dropped
+            self._news.append(LeasesDropped(self.name, dropped))
 
     # -- membership, control, observation
 
@@ -265,10 +271,7 @@ class Balancer:
             except IndexError:  # another thread tells it
                 return
             if isinstance(event, LeasesDropped):
-                text = (
-                    f"{event.cluster}: {event.count} leases were dropped without release: close responses and sockets"
-                )
-                warnings.warn(text, ResourceWarning, stacklevel=4)
+                _Dropped(f"{event.cluster}: {event.count} leases were dropped without release: close what they are for")
             elif isinstance(event, StandingChanged):
                 log_standing(event)
             for listener in self._listeners:
@@ -286,9 +289,20 @@ class Balancer:
         if child:
             if self._own_rng:
                 self.rng.seed()
+            now = self._forked_at = self.clock()
             self.abandoned.clear()
-            self._roster.succeed(self.clock())
+            self._roster.succeed(now)
         self._lock.release()
+
+
+class _Dropped:
+    # Warns from a finalizer, as files and sockets do: where warnings are errors, one dropped lease must not fail the
+    # calls of others, for each failure would drop another.
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __del__(self) -> None:
+        warnings.warn(self._text, ResourceWarning, stacklevel=5)
 
 
 def log_standing(event: StandingChanged) -> None:

@@ -69,7 +69,10 @@ class Call:
         hash_key: For schedulers with affinity.
     """
 
-    __slots__ = ("_balancer", "_hash_key", "_policy", "_replayable", "_slept_s", "_started", "deadline", "failed", "tried")  # fmt: skip
+    __slots__ = (
+        "_balancer", "_begun", "_empty_since", "_hash_key", "_policy", "_replayable", "_slept_s", "_started",
+        "deadline", "failed", "tried",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -86,6 +89,8 @@ class Call:
         self._hash_key = hash_key
         self._started = balancer.clock()
         self._slept_s = 0.0
+        self._begun = False
+        self._empty_since: float | None = None
         seconds = policy.deadline if deadline is None else deadline
         self.deadline = None if seconds is None else self._started + seconds
         """When the call must be over, on the balancer's clock; None for no limit."""
@@ -105,7 +110,10 @@ class Call:
             info = PickInfo(self.tried, self._replayable, self._hash_key)
         else:
             info = FIRST_TRY if self._replayable else FIRST_TRY_NO_PROBE
-        return self._balancer.acquire(info, first=not self.tried)
+        first, self._begun = not self._begun, True
+        lease = self._balancer.acquire(info, first=first)
+        self._empty_since = None
+        return lease
 
     def patience(self, error: NoEndpointAvailable) -> float | None:
         """Say how long to sleep before `begin` is tried again after `error`; None to let the error go to the user."""
@@ -113,7 +121,9 @@ class Call:
         if not isinstance(on_empty, Wait):
             return None
         now = self._balancer.clock()
-        end = self._started + self._slept_s + on_empty.timeout
+        if self._empty_since is None:
+            self._empty_since = now
+        end = self._empty_since + on_empty.timeout
         if self.deadline is not None:
             end = min(end, self.deadline)
         if now >= end:

@@ -1,4 +1,4 @@
-"""What a cluster tells its listeners. Frozen values that name endpoints and reasons, and nothing that passed through."""
+"""What a cluster tells its listeners: frozen values that name endpoints and reasons, nothing that passed through."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class RetryRefused:
 
 @dataclass(frozen=True, slots=True)
 class FailedOpen:
-    """No endpoint was ready, so one that is kept out was used. Told once per change of the membership or of a standing."""
+    """No endpoint was ready, so one that is kept out was used. Told once per change of membership or standing."""
 
     cluster: str
     endpoint: str

@@ -80,7 +80,8 @@ class Lease:
 
     def __del__(self) -> None:
         if self.state != RELEASED:
-            self._balancer.abandoned.append((self.node, self.generation, self.probe and self.state == HELD))
+            probe = self.probe and self.state == HELD
+            self._balancer.abandoned.append((self.node, self.generation, probe, self.started))
 
     def __repr__(self) -> str:
         return f"<Lease {self.endpoint} {('held', 'reported', 'released')[self.state]}>"

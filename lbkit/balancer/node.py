@@ -25,7 +25,7 @@ class Node:
 
     __slots__ = (
         "cause", "charge", "cost", "counted", "endpoint", "estimate", "failures", "health", "in_flight", "latency_s",
-        "listed", "orphaned", "picks", "recent", "scratch", "since", "stamp", "standing", "until", "weight",
+        "listed", "picks", "recent", "scratch", "since", "stamp", "standing", "until", "weight",
     )  # fmt: skip
 
     def __init__(self, endpoint: Endpoint, health: HealthTracker, now: float) -> None:
@@ -47,7 +47,10 @@ class Node:
     def successor(self) -> Node:
         """Return a node that knows the same and has nothing in flight: for the child of a fork."""
         node = Node(self.endpoint, self.health, self.since)
-        for name in ("cost", "estimate", "stamp", "picks", "failures", "latency_s", "standing", "until", "cause"):
+        for name in (
+            "cost", "estimate", "stamp", "recent", "charge", "counted", "picks", "failures", "latency_s", "standing",
+            "until", "cause",
+        ):  # fmt: skip
             setattr(node, name, getattr(self, name))
         node.health.circuit.renew()
         return node

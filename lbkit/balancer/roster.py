@@ -127,13 +127,21 @@ class Roster:
         for node in self.ready:
             node.listed = True
         self._out = [node for node in self.nodes.values() if node.standing is not Standing.READY]
-        self.probing = [
-            node for node in self._out if node.health.circuit.permits and node.standing is Standing.HALF_OPEN
-        ]
+        self._list_probing()
         self.next_due = min((node.until for node in self._out), default=math.inf)
         self._told_fail_open = False
         if self.ready:
             self.picker.rebuild(tuple(self.ready), now)
+
+    def _list_probing(self) -> None:
+        # A backup tier gets its trials when it is needed: while a better tier is ready, requests stay there.
+        worst = self.ready[0].endpoint.priority if self.ready else math.inf
+        self.probing = [
+            node
+            for node in self._out
+            if node.standing is Standing.HALF_OPEN and node.health.circuit.permits and node.endpoint.priority <= worst
+        ]
+        self.probing.sort(key=lambda node: node.endpoint.priority)
 
     def take_trial(self, info: PickInfo) -> Node | None:
         """Use a trial of a half-open endpoint that the call has not tried yet."""
@@ -147,17 +155,20 @@ class Roster:
 
     def return_trial(self, node: Node) -> None:
         """Give a trial that came to no verdict out again."""
-        if node.standing is Standing.HALF_OPEN and node.health.circuit.permits and node not in self.probing:
-            self.probing.append(node)
+        if node.standing is Standing.HALF_OPEN and node not in self.probing:
+            self._list_probing()
 
     def last_resort(self, info: PickInfo) -> Node | None:
-        """Return the least used of the nodes that are out for presumed trouble, ties at random; None without any."""
+        """Return a node that is out for presumed trouble, or None without any.
+
+        Of the untried ones, of those the best tier, of those the least used, ties at random.
+        """
         usable = [node for node in self._out if node.standing.last_resort]
         if not usable:
             return None
         usable = list(untried(usable, info))  # type: ignore[arg-type]
-        fewest = min(node.in_flight for node in usable)
-        usable = [node for node in usable if node.in_flight == fewest]
+        best = min((node.endpoint.priority, node.in_flight) for node in usable)
+        usable = [node for node in usable if (node.endpoint.priority, node.in_flight) == best]
         node = usable[int(self._rng.random() * len(usable))]
         if not self._told_fail_open:
             self._told_fail_open = True

@@ -20,7 +20,7 @@ class Counts:
         failures: Attempts that counted against an endpoint.
         retries, retries_refused: Retries granted and refused by the budget.
         failed_open: Attempts sent to an endpoint that was kept out, because none was ready.
-        refused: Times that no endpoint could be given.
+        refused: Times that no endpoint could be given; a call that waits for one is counted with every look.
         abandoned: Leases dropped without release.
     """
 
@@ -88,12 +88,15 @@ class ClusterStats:
 
     def __str__(self) -> str:
         width = max([len(one.endpoint) for one in self.endpoints] + [8])
-        lines = [
+        summary = (
             f"{self.cluster}: {self.calls} calls, {self.attempts} attempts, {self.failures} failures, "
-            f"{self.retries} retries ({self.retries_refused} refused), {self.failed_open} failed open",
+            f"{self.retries} retries ({self.retries_refused} refused), {self.failed_open} failed open"
+        )
+        head = (
             f"{'endpoint':<{width}}  {'state':<22} {'weight':>6} {'in flight':>9} {'attempts':>9} {'share':>6} "
-            f"{'failures':>8} {'latency':>10}",
-        ]
+            f"{'failures':>8} {'latency':>10}"
+        )
+        lines = [summary, head]
         for one in self.endpoints:
             state = one.state if one.until_s is None else f"{one.state} for {one.until_s:.1f} s"
             latency = "-" if one.latency_ms is None else f"{one.latency_ms:.2f} ms"

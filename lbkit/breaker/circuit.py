@@ -51,7 +51,8 @@ class CircuitBreaker:
     """When an endpoint is kept out for its failures, and how it comes back.
 
     Args:
-        failures: Consecutive failures that open the circuit, at least 1; 5 by default (Envoy's consecutive_5xx, Finagle).
+        failures: Consecutive failures that open the circuit, at least 1; 5 by default (Envoy's consecutive_5xx,
+            Finagle).
         open_s: First open time in seconds, above 0; 1 by default.
         factor: Growth of the open time with each reopening, at least 1; 2 by default.
         open_max_s: Longest open time in seconds, at least `open_s`; 30 by default.

@@ -6,14 +6,17 @@ weight or its labels change. A snapshot is the complete set at one moment, never
 
 from __future__ import annotations
 
-import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
 from lbkit.errors import ConfigError
 
+_NOT_IN_HOSTS = re.compile(r"[\s\x00-\x20\x7f/?#@\[\]\\]")
+_UNSEEN = re.compile(r"[\s\x00-\x20\x7f]")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _NO_METADATA: Mapping[str, str] = MappingProxyType({})
 
@@ -23,14 +26,15 @@ class Endpoint:
     """One replica: its address and what is known of it.
 
     Attributes:
-        host: Name or IP literal without brackets; empty for a unix socket.
+        host: Name or IP literal without brackets; empty for a unix socket. Kept in one spelling, so that two spellings
+            of an address are one endpoint: lower case, names that are not ASCII as IDNA, IPv6 compressed.
         port: 1 to 65535; 0 for a unix socket.
         path: File-system path of a unix socket; empty for TCP.
-        weight: Share relative to the others, at least 0. 0 keeps the endpoint in the set but sends it nothing.
+        weight: Share relative to the others, at most 1e9. 0 keeps the endpoint in the set but sends it nothing.
         priority: Tier, at least 0. The lowest tier that has a usable endpoint takes all the traffic (as in RFC 2782).
         zone: Where it runs, for schedulers and for display.
         server_name: Name for TLS SNI and verification. None takes the host of the request's URL.
-        scheme: "http" or "https" where the target was a URL; a request of the other scheme is refused. None takes either.
+        scheme: "http" or "https" where the target was a URL: a request of the other scheme is refused. None takes both.
         metadata: Labels of the source, kept as they are.
         id: `host:port`, IPv6 in brackets, or `unix:path`. Computed; the identity of the endpoint.
 
@@ -52,10 +56,15 @@ class Endpoint:
     def __post_init__(self) -> None:
         if bool(self.host) == bool(self.path):
             raise ConfigError("an endpoint has either a host and port or the path of a unix socket")
+        if self.host:
+            object.__setattr__(self, "host", _one_spelling(self.host))
         if self.host and not (isinstance(self.port, int) and 1 <= self.port <= 65535):
             raise ConfigError(f"endpoint {self.host}: port must be from 1 to 65535, not {self.port!r}")
-        if not (isinstance(self.weight, int | float) and math.isfinite(self.weight) and self.weight >= 0):
-            raise ConfigError(f"endpoint {self.host or self.path}: weight must be at least 0, not {self.weight!r}")
+        # The bounds keep sums and products of weights finite, and their differences above rounding.
+        if not (isinstance(self.weight, int | float) and (self.weight == 0 or 1e-9 <= self.weight <= 1e9)):
+            raise ConfigError(
+                f"endpoint {self.host or self.path}: weight must be 0, or from 1e-9 to 1e9, not {self.weight!r}"
+            )
         if not (isinstance(self.priority, int) and self.priority >= 0):
             raise ConfigError(f"endpoint {self.host or self.path}: priority must be at least 0, not {self.priority!r}")
         if self.scheme not in (None, "http", "https"):
@@ -81,7 +90,7 @@ class Endpoint:
         server_name: str | None = None,
         metadata: Mapping[str, str] = _NO_METADATA,
     ) -> Endpoint:
-        """Read an endpoint from text: `host:port`, `[::1]:8080`, `http://host`, `https://host:8443` or `unix:/run/app.sock`.
+        """Read an endpoint: `host:port`, `[::1]:8080`, `http://host`, `https://host:8443` or `unix:/run/app.sock`.
 
         Raises:
             ConfigError: The text is none of these, or carries a path, a query or credentials, which belong to
@@ -98,7 +107,9 @@ class Endpoint:
         if not separator:
             scheme = ""
         elif scheme.lower() not in _DEFAULT_PORTS:
-            raise ConfigError(f"an endpoint's URL starts with http:// or https://, not {scheme!r}://")
+            raise ConfigError("an endpoint's URL starts with http:// or https://; other schemes are for discovery")
+        if _UNSEEN.search(target):  # urlsplit would drop some of them without a word
+            raise ConfigError("an endpoint is host:port without spaces or control characters")
         try:
             parts = urlsplit(target if separator else f"//{target}")
             host, port = parts.hostname, parts.port
@@ -107,7 +118,7 @@ class Endpoint:
         if parts.username is not None or parts.password is not None:
             raise ConfigError("an endpoint has no credentials: give them to the client that sends the requests")
         if parts.path not in ("", "/") or parts.query or parts.fragment:
-            raise ConfigError(f"endpoint {host}: a path or query belongs to the request: use the client's base_url")
+            raise ConfigError("an endpoint has no path, query or fragment: give them to the client, as its base_url")
         scheme = scheme.lower()
         if port is None:
             if not scheme:
@@ -117,6 +128,26 @@ class Endpoint:
 
     def __str__(self) -> str:
         return self.id
+
+
+def _one_spelling(host: str) -> str:
+    if not isinstance(host, str) or _NOT_IN_HOSTS.search(host):
+        raise ConfigError(
+            "an endpoint's host is a name or an IP literal without brackets, spaces, slashes or user info"
+        )
+    if ":" in host:
+        try:
+            return str(ip_address(host))
+        except ValueError:
+            raise ConfigError(f"an endpoint's host with colons is an IPv6 literal; {host!r} is none") from None
+    if "%" in host:
+        raise ConfigError(f"an endpoint's host has a scope (%) only where it is an IPv6 literal, unlike {host!r}")
+    if host.isascii():
+        return host.lower()
+    try:
+        return host.encode("idna").decode("ascii")
+    except UnicodeError:
+        raise ConfigError(f"an endpoint's host must be a valid internationalised name; {host!r} is none") from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ class Outcome:
 
     Attributes:
         result: Which of the six it was.
-        retryable: Whether another attempt could help. UNREACHABLE and OVERLOADED always may; of the others the
+        retryable: Whether another attempt could help. After UNREACHABLE it always could; of the others the
             integration knows (a 503 may, a 500 may not). Whether it is also *safe* is the call's decision.
         retry_after_s: Seconds for which the endpoint asked to be left alone, or None.
         cause: A few words without anything that passed through: an exception's class or a status.

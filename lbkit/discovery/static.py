@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from lbkit.core.endpoint import Endpoint, Snapshot
 from lbkit.errors import ConfigError
 
@@ -26,8 +28,7 @@ class Static:
         endpoints = [one if isinstance(one, Endpoint) else Endpoint.parse(one) for one in targets]
         self.snapshot = Snapshot.of(endpoints)
         if len(self.snapshot.endpoints) < len(endpoints):
-            seen: set[str] = set()
-            twice = next(one.id for one in endpoints if one.id in seen or seen.add(one.id))
+            twice, _ = Counter(one.id for one in endpoints).most_common(1)[0]
             raise ConfigError(f"Static: {twice} is given twice; to send it more, give it a weight")
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""The retry policy: what one call may do after a failed attempt. A frozen config; the call decides, nothing here sleeps."""
+"""The retry policy: what one call may do after a failed attempt. A frozen config: the call decides, nothing sleeps."""
 
 from __future__ import annotations
 

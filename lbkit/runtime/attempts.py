@@ -4,8 +4,9 @@
         with attempt as endpoint:
             return fetch(endpoint.host, endpoint.port)
 
-The `with` block ends an attempt. An `OSError`, or an error that was named, is the endpoint's; any other exception is
-the user's own and says nothing about the endpoint.
+The `with` block ends an attempt. A network's `OSError`, or an error that was named, is the endpoint's; any other
+exception is the user's own and says nothing about the endpoint. When no further endpoint can be had, the last error of
+an endpoint is raised, with a note on what was tried.
 """
 
 from __future__ import annotations
@@ -22,18 +23,36 @@ from lbkit.balancer.call import Call, Deliver, RetryAfter
 from lbkit.balancer.lease import Lease
 from lbkit.core.endpoint import Endpoint
 from lbkit.core.outcome import CANCELLED, OK, Outcome, Result
-from lbkit.errors import LbkitError, NoEndpointAvailable
+from lbkit.errors import DeadlineExceeded, LbkitError, NoEndpointAvailable
 
 _NEVER_SENT = frozenset({errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.ENOENT})
+_OUR_OWN = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC})
+"""This process or machine has run out of something: the next endpoint would not help."""
 
 
 def classify(error: BaseException, named: tuple[type[BaseException], ...]) -> Outcome:
-    """Say what an exception in a `with attempt` block means for the endpoint."""
-    if isinstance(error, LbkitError) or not isinstance(error, (OSError, *named)):
+    """Say what an exception in a `with attempt` block means for the endpoint.
+
+    An `OSError` with a file name comes from the user's files: errors of sockets, unix sockets included, carry none.
+    """
+    if isinstance(error, LbkitError):
         return CANCELLED
-    never_sent = isinstance(error, socket.gaierror) or (isinstance(error, OSError) and error.errno in _NEVER_SENT)
-    result = Result.UNREACHABLE if never_sent else Result.NO_ANSWER
+    theirs = isinstance(error, OSError) and error.filename is None and error.errno not in _OUR_OWN
+    if not theirs and not isinstance(error, named):
+        return CANCELLED
+    result = Result.UNREACHABLE if _never_sent(error) else Result.NO_ANSWER
     return Outcome(result, retryable=True, cause=type(error).__name__)
+
+
+def _never_sent(error: BaseException | None) -> bool:
+    if isinstance(error, BaseExceptionGroup):
+        return all(_never_sent(one) for one in error.exceptions)
+    if not isinstance(error, OSError):
+        return False
+    if isinstance(error, socket.gaierror) or error.errno in _NEVER_SENT:
+        return True
+    # anyio.connect_tcp tries every address of a name and raises an error without a number from what they said.
+    return error.errno is None and type(error) is OSError and _never_sent(error.__cause__)
 
 
 class Attempt:
@@ -44,12 +63,12 @@ class Attempt:
         endpoint: Where to go.
     """
 
-    def __init__(self, owner: Attempts, call: Call, lease: Lease, number: int) -> None:
-        self._owner = owner
-        self._call = call
+    def __init__(self, loop: _Loop, lease: Lease) -> None:
+        self._loop = loop
+        self._call = loop.call
         self._lease = lease
         self._outcome = OK
-        self.number = number
+        self.number = len(loop.call.failed) + 1
         self.endpoint: Endpoint = lease.endpoint
 
     def remaining(self) -> float | None:
@@ -73,10 +92,10 @@ class Attempt:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool:
-        outcome = self._outcome if error is None else classify(error, self._owner.errors)
+        outcome = self._outcome if error is None else classify(error, self._loop.errors)
         verdict = self._call.judge(self._lease, outcome, error=error)
         if isinstance(verdict, RetryAfter):
-            self._owner.next_in(verdict.delay_s)
+            self._loop.go_on(verdict.delay_s, error)
             return error is not None
         if isinstance(verdict, Deliver):
             self._lease.release()
@@ -85,19 +104,21 @@ class Attempt:
         return False
 
 
-class Attempts:
-    """What `Cluster.attempts()` returns: an iterable for `for` and for `async for`, good for one loop."""
+class _Loop:
+    """One pass over a call's attempts: what the sync and the async loop share."""
 
-    def __init__(self, begin: Callable[[], Call], errors: tuple[type[BaseException], ...]) -> None:
-        self._begin = begin
-        self._delay_s: float | None = 0.0
+    def __init__(self, call: Call, errors: tuple[type[BaseException], ...]) -> None:
+        self.call = call
         self.errors = errors
+        self._delay_s: float | None = 0.0
+        self._last: BaseException | None = None
 
-    def next_in(self, delay_s: float) -> None:
-        """Let the loop go on after `delay_s` seconds."""
+    def go_on(self, delay_s: float, error: BaseException | None) -> None:
+        """Let the loop go on after `delay_s` seconds; `error` was swallowed for that."""
         self._delay_s = delay_s
+        self._last = error
 
-    def _step(self, call: Call, number: int) -> Attempt | float | None:
+    def step(self) -> Attempt | float | None:
         """Return the next attempt, the seconds to sleep before asking again, or None at the end."""
         if self._delay_s is None:
             return None
@@ -105,29 +126,39 @@ class Attempts:
             delay_s, self._delay_s = self._delay_s, 0.0
             return delay_s
         try:
-            lease = call.begin()
-        except NoEndpointAvailable as error:
-            nap_s = call.patience(error)
-            if nap_s is None:
+            lease = self.call.begin()
+        except (NoEndpointAvailable, DeadlineExceeded) as error:
+            nap_s = self.call.patience(error) if isinstance(error, NoEndpointAvailable) else None
+            if nap_s is not None:
+                return nap_s
+            if self._last is None:
                 raise
-            return nap_s
+            self._last.add_note(f"lbkit{self.call.history()}; then {type(error).__name__}: {error}")
+            raise self._last from None
         self._delay_s = None  # the loop ends here unless the attempt asks for another
-        return Attempt(self, call, lease, number)
+        self._last = None
+        return Attempt(self, lease)
+
+
+class Attempts:
+    """What `Cluster.attempts()` returns: an iterable for `for` and for `async for`. Each loop over it is a new call."""
+
+    def __init__(self, begin: Callable[[], Call], errors: tuple[type[BaseException], ...]) -> None:
+        self._begin = begin
+        self._errors = errors
 
     def __iter__(self) -> Iterator[Attempt]:
-        call, number = self._begin(), 1
-        while (step := self._step(call, number)) is not None:
+        loop = _Loop(self._begin(), self._errors)
+        while (step := loop.step()) is not None:
             if isinstance(step, float):
                 time.sleep(step)
-                continue
-            number += 1
-            yield step
+            else:
+                yield step
 
     async def __aiter__(self) -> AsyncIterator[Attempt]:
-        call, number = self._begin(), 1
-        while (step := self._step(call, number)) is not None:
+        loop = _Loop(self._begin(), self._errors)
+        while (step := loop.step()) is not None:
             if isinstance(step, float):
                 await anyio.sleep(step)
-                continue
-            number += 1
-            yield step
+            else:
+                yield step

@@ -14,7 +14,7 @@ import tenacity
 
 from lbkit.balancer.balancer import Balancer
 from lbkit.balancer.call import Call
-from lbkit.balancer.empty import FailOpen, OnEmpty, Wait, FailClosed
+from lbkit.balancer.empty import FailClosed, FailOpen, OnEmpty, Wait
 from lbkit.balancer.events import Listener
 from lbkit.balancer.stats import ClusterStats
 from lbkit.breaker import CircuitBreaker
@@ -95,7 +95,7 @@ class Cluster:
         self._lifecycle = threading.Lock()
         self._open = False
         self._closed = False
-        fork.register(self.balancer)
+        fork.register(self)
 
     def open(self) -> None:
         """Take the membership into use. Called by first use; calling it again does nothing.
@@ -194,9 +194,20 @@ class Cluster:
     def subscribe(self, listener: Listener) -> Callable[[], None]:
         """Call `listener` with every event (see `lbkit.events`); returns a function that ends it.
 
-        Listeners run in the thread that caused the event, outside all locks. One that raises is logged and harms nothing.
+        Listeners run in the thread that caused the event, outside all locks. One that raises is logged and harms
+        nothing.
         """
         return self.balancer.subscribe(listener)
+
+    def before_fork(self) -> None:
+        """Hold the locks over a fork, in the order in which `open` takes them."""
+        self._lifecycle.acquire()
+        self.balancer.before_fork()
+
+    def after_fork(self, *, child: bool) -> None:
+        """Let go after a fork; the child's balancer forgets what the parent has in flight."""
+        self.balancer.after_fork(child=child)
+        self._lifecycle.release()
 
     def __enter__(self) -> Self:
         self.open()

@@ -1,4 +1,4 @@
-"""Ways of choosing: one file per idea. Configs here are frozen and may be shared; each balancer builds its own picker."""
+"""Ways of choosing: one file per idea. Configs are frozen and may be shared; each balancer builds its own picker."""
 
 from __future__ import annotations
 

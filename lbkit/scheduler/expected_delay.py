@@ -5,25 +5,24 @@ estimate is the mean of the logarithm of its latencies, which one very slow requ
 mean of all; so it tells slow nodes from slow requests, where peak EWMA cannot. Every node is compared, because what a
 single client has in flight is too sparse for two random draws to tell much apart.
 
-The formula, with x the latency of an answer at time t, m the mean of ln x over all good answers, and l, s a node's own
-estimate and the time of its last answer:
+The formula, with x the latency of an answer at time t, m the mean of ln x over all good answers, and d, s a node's own
+estimate, relative to that mean, and the time of its last answer:
 
     a = min(0.95, exp(-(t - s) / decay))         a new answer has at least a twentieth of the weight
-    l = a l + (1 - a) ln x                       starting from l = m: the unknown is average
-    e = (l - m) exp(-(t - s) / (3 decay))        an old opinion fades, so that a slow node is tried again
-    cost = exp(gamma (m + e)) charge / weight
-    score = cost (in-flight + 1)                         the least wins, ties at random
+    d = a d + (1 - a) (ln x - m)                 starting from d = 0: the unknown is average
+    e = d exp(-(t - s) / (3 decay))              an old opinion fades, so that a slow node is tried again
+    cost = exp(gamma e) charge / weight
+    score = cost (in-flight + 1)                 the least wins, ties at random
 
-With gamma 0.5 its p99 latency was within 1.0 to 2.5 times that of one central queue in simulations where two random choices reached
-1.1 to 19 and round robin 1.4 to 214 times (tests/simulation; docs/benchmarks.md has the table). Costs are cached and one
-node's is renewed at each pick: an error of the fading, never of the in-flight count. The factor exp(gamma m) is common
-to all and yet belongs into the cost: without it, costs cached at different times would differ by the noise of m, which
-in the simulations lengthened the p99 by a quarter.
+In simulations its p99 latency was within 1.0 to 2.5 times that of one central queue, where two random choices reached
+1.1 to 20 and round robin 1.4 to hundreds of times (tests/simulation, tests/benchmarks/sim_table.py). Costs are cached, and one
+node's is renewed at each pick: an error of the fading, never of the in-flight count. That d is relative is what makes
+caching right: the noise of m is then in no cached cost, where it lengthened the p99 by a quarter.
 
 The charge keeps a client that sends one request at a time from taking one of several equal nodes for nearly all of
-them, as the least of costs that differ only by noise. It follows a node's recent share of the picks, in multiples of its
-fair share: 1.1 for twice the fair share and more, 0.95 for half of it and less. So it decides between nodes whose
-latencies are within a third of each other, and cannot hide a node that is really slow.
+them, as the least of costs that differ only by noise. It follows a node's recent share of the picks, in multiples of
+its fair share: 5 % for each multiple, from 0.975 for half the fair share and less to 1.1 for three times of it and
+more. So it decides between nodes whose latencies are within a quarter of each other, and cannot hide a slow one.
 
 A failure counts as a penalty and never as its own short duration, and does not move m.
 """
@@ -81,8 +80,8 @@ class ShortestExpectedDelay:
 
 
 class _ExpectedDelayPicker:
-    # node.estimate is l; node.stamp is s, below 0 before the first answer; node.cost is cached. node.recent is the share
-    # of the picks, node.charge follows from it, and node.counted is node.picks when it was last looked at.
+    # node.estimate is d; node.stamp is s, below 0 before the first answer; node.cost is cached. node.recent is the
+    # share of the picks, node.charge follows from it, and node.counted is node.picks when it was last looked at.
     __slots__ = ("_answers", "_decay", "_fade", "_gamma", "_index", "_mean", "_nodes", "_penalty", "_turn", "_weight")
 
     PENALTY_MEANS = math.log(100.0)
@@ -97,14 +96,10 @@ class _ExpectedDelayPicker:
         self._index = LeastIndex(rng)
         self._nodes: Sequence[Node] = ()
         self._turn = 0
+        self._weight = 0.0
 
     def rebuild(self, ready: Sequence[Node], now: float) -> None:
-        if not self._answers:  # penalties alone have no mean to be compared with
-            for node in (*self._nodes, *ready):
-                node.stamp = -1.0
         for node in ready:
-            if node.stamp < 0.0:
-                node.recent = node.charge = 1.0
             node.counted = node.picks
             node.cost = self._cost(node, now)
         self._weight = sum(node.weight for node in ready) / len(ready)
@@ -112,10 +107,8 @@ class _ExpectedDelayPicker:
         self._index.reindex(ready)
 
     def _cost(self, node: Node, now: float) -> float:
-        expected = mean = self._mean
-        if node.stamp >= 0.0:
-            expected += (node.estimate - mean) * math.exp((node.stamp - now) / self._fade)
-        return math.exp(self._gamma * expected) * node.charge / node.weight
+        faded = node.estimate * math.exp((node.stamp - now) / self._fade)
+        return math.exp(self._gamma * faded) * node.charge / node.weight
 
     def pick(self, info: PickInfo, now: float) -> Node:
         nodes = self._nodes
@@ -125,44 +118,34 @@ class _ExpectedDelayPicker:
         share = (stale.picks - stale.counted) * self._weight / stale.weight
         stale.counted = stale.picks
         stale.recent += RECENT_WEIGHT * (share - stale.recent)
-        charge = 0.9 + 0.1 * stale.recent
-        stale.charge = 0.95 if charge < 0.95 else 1.1 if charge > 1.1 else charge
-        stale.cost = self._cost(stale, now)
-        self._index.released(stale)
+        charge = 0.95 + 0.05 * stale.recent
+        stale.charge = 0.975 if charge < 0.975 else 1.1 if charge > 1.1 else charge
+        cost = self._cost(stale, now)
+        if not 0.99 * cost < stale.cost < 1.01 * cost:
+            stale.cost = cost
+            self._index.released(stale)
         return self._index.pick(info, now)
 
     def observe(self, node: Node, outcome: Outcome, latency_s: float, now: float) -> None:
         answer = math.log(latency_s if latency_s > SHORTEST_S else SHORTEST_S)
-        mean = self._mean
         if outcome.result is Result.OK:
             self._answers = answers = self._answers + 1
-            if answers == 1:
-                self._first_answer(answer, now)
-                mean = answer
-            self._mean = mean = mean + max(MEAN_WEIGHT, 1.0 / answers) * (answer - mean)
+            # The plain mean of the first hundred answers, then a moving one.
+            self._mean += max(MEAN_WEIGHT, 1.0 / answers) * (answer - self._mean)
         else:
-            answer = max(answer, self._penalty, mean + self.PENALTY_MEANS)
+            answer = max(answer, self._penalty)
             if outcome.retry_after_s is not None and outcome.retry_after_s > 1.0:
                 answer = max(answer, math.log(outcome.retry_after_s))
-        if node.stamp < 0.0:
-            node.estimate = mean
+        apart = answer - self._mean
+        if outcome.result is not Result.OK and (apart < self.PENALTY_MEANS or not self._answers):
+            apart = self.PENALTY_MEANS
+        keep = math.exp((node.stamp - now) / self._decay) if node.stamp >= 0.0 else OLD_WEIGHT
+        if keep > OLD_WEIGHT:
             keep = OLD_WEIGHT
-        else:
-            keep = math.exp((node.stamp - now) / self._decay)
-            if keep > OLD_WEIGHT:
-                keep = OLD_WEIGHT
-        node.estimate += (1.0 - keep) * (answer - node.estimate)
+        node.estimate += (1.0 - keep) * (apart - node.estimate)
         node.stamp = now
         node.cost = math.exp(self._gamma * node.estimate) * node.charge / node.weight
         self._index.released(node)
-
-    def _first_answer(self, mean: float, now: float) -> None:
-        # Penalties were relative to a mean of 0 until now: how far they lie above it stays.
-        self._mean = mean
-        for node in self._nodes:
-            node.estimate += mean
-            node.cost = self._cost(node, now)
-        self._index.reindex(self._nodes)
 
     def released(self, node: Node) -> None:
         self._index.released(node)

@@ -4,10 +4,10 @@ The average rises at once to a peak and decays slowly, so a node that has just b
 again with time: cost = latency * (in-flight + 1) / weight. A node without any answer yet costs nothing while it is
 idle and very much while its first answer is out, so that it is probed by one request and not by all.
 
-Source: Finagle, PeakEwma.scala (decay 10 s, penalty for the unknown). Where we differ: a failure is recorded as a penalty, never
-as its own short duration (Linkerd's load-biaser, base penalty 5 s), or a node that refuses fast would look fast; and
-reading a cost does not change it. It remembers one slow request as a slow node: with widely spread request sizes
-ShortestExpectedDelay is far better.
+Source: Finagle, PeakEwma.scala (decay 10 s, penalty for the unknown). Where we differ: a failure is recorded as a
+penalty, never as its own short duration (Linkerd's load-biaser, base penalty 5 s), or a node that refuses fast would
+look fast; and reading a cost does not change it. It remembers one slow request as a slow node: with widely spread
+request sizes ShortestExpectedDelay is far better.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
 """Smooth weighted round robin, in exactly nginx's order, without nginx's scan.
 
 nginx adds to every peer its weight at each pick, takes the peer with the largest sum (the first of equals) and lowers
-it by the total of the weights; so 5,1,1 gives a a b a c a a instead of a a a a a b c. After t picks the sum of a node is
-`credit + t * weight`, where `credit` changes only when the node itself is picked. Nodes of one weight therefore never
-overtake each other by waiting: a heap per distinct weight has the next of that class on top, and a pick compares one
-candidate per class. Equal weights cost O(log n), w distinct weights O(w + log n).
+it by the total of the weights; so 5,1,1 gives a a b a c a a instead of a a a a a b c. After t picks the sum of a node
+is `credit + t * weight`, where `credit` changes only when the node itself is picked. Nodes of one weight therefore
+never overtake each other by waiting: a heap per distinct weight has the next of that class on top, and a pick compares
+one candidate per class. Equal weights cost O(log n), w distinct weights O(w + log n).
 
 Source: nginx, ngx_http_upstream_round_robin.c. We differ in two points: the start is a random position in the cycle
-(Envoy does the same), so that many clients do not begin with the same node; and what nginx calls a failing peer's
-effective weight is the circuit breaker's business here.
+(Envoy does the same), also where all nodes are new, so that many clients do not begin with the same node; and what
+nginx calls a failing peer's effective weight is the circuit breaker's business here.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from heapq import heapify, heapreplace
 from random import Random
 
-from lbkit.core.pick import PickInfo
+from lbkit.core.pick import FIRST_TRY, PickInfo
 from lbkit.scheduler.base import Node, Picker, untried
 
 
@@ -39,32 +39,46 @@ class RoundRobin:
 
 class _RoundRobinPicker:
     # node.cost is the node's credit, node.estimate its place in the list.
-    __slots__ = ("_classes", "_nodes", "_rng", "_start", "_total", "_turns")
+    __slots__ = ("_classes", "_nodes", "_random_start", "_rng", "_total", "_turns")
 
     # Sums of integer weights stay exact in a double far beyond this; folding keeps them small.
     FOLD_AFTER = 1 << 20
 
     def __init__(self, rng: Random, *, random_start: bool) -> None:
         self._rng = rng
-        self._start = random_start
+        self._random_start = random_start
         self._nodes: Sequence[Node] = ()
+        self._classes: list[tuple[float, list[tuple[float, float, Node]]]] = []
         self._turns = 0
+        self._total = 0.0
 
     def rebuild(self, ready: Sequence[Node], now: float) -> None:
-        # Who stays keeps its credit, so that a change of membership neither restarts the cycle nor causes a burst.
-        staying = {id(node) for node in self._nodes}
+        # Who stays keeps its place in the cycle, so that a change of membership neither restarts it nor causes a burst.
+        # Credits are measured in the old total, or in a smaller cluster one would be worth several picks; and from their
+        # mean, so that a newcomer, who starts with none, is neither owed nor owes anything.
+        known = {id(node) for node in self._nodes}
+        staying = [node for node in ready if id(node) in known]
+        self._fold()
+        total = sum(node.weight for node in ready)
+        scale = total / self._total if total != self._total and staying else 1.0
+        mean = sum(node.cost for node in staying) / max(1, len(staying))
         for place, node in enumerate(ready):
-            node.cost = node.cost + self._turns * node.weight if id(node) in staying else 0.0
+            node.cost = (node.cost - mean) * scale if id(node) in known else 0.0
             node.estimate = place
         self._nodes = ready
         self._index()
-        if self._start:
-            self._start = False
+        if self._random_start and not staying:
             for _ in range(int(self._rng.random() * len(ready))):
-                self.pick(PickInfo(), now)
+                self.pick(FIRST_TRY, now)
+
+    def _fold(self) -> None:
+        # With the weights that the turns were taken with: a weight that has changed since counts from now on.
+        for weight, heap in self._classes:
+            for _, _, node in heap:
+                node.cost += self._turns * weight
+        self._turns = 0
 
     def _index(self) -> None:
-        self._turns = 0
         self._total = sum(node.weight for node in self._nodes)
         by_weight: dict[float, list[tuple[float, float, Node]]] = {}
         for node in self._nodes:
@@ -94,7 +108,6 @@ class _RoundRobinPicker:
         best.cost -= self._total
         heapreplace(best_heap, (-best.cost, best.estimate, best))
         if turns >= self.FOLD_AFTER:
-            for node in self._nodes:
-                node.cost += turns * node.weight
+            self._fold()
             self._index()
         return best

@@ -1,7 +1,7 @@
 """A world of servers and clients in virtual time: what choosing does to latency, without a second of waiting.
 
-Events happen in the order of their times and nothing runs in between, so a minute of a busy cluster is computed in less.
-The clients are real: each has its own `Balancer`, whose clock is the world's. Only the servers are modelled, and a FIFO
+Events happen in the order of their times and nothing runs in between, so that a run is exact and can be repeated. The
+clients are real: each has its own `Balancer`, whose clock is the world's. Only the servers are modelled, and a FIFO
 server needs no event of its own: when a request arrives, it is already certain when it will be done.
 """
 
@@ -175,7 +175,9 @@ def rate_for(servers: list[Server], load: float) -> float:
     return load * sum(len(server._free) * server.speed.mean for server in servers) / MEAN_S
 
 
-def make_clients(scheduler: Scheduler, servers: int, clients: int, clock: Clock, seed: int, **options) -> list[Balancer]:
+def make_clients(
+    scheduler: Scheduler, servers: int, clients: int, clock: Clock, seed: int, **options
+) -> list[Balancer]:
     """Make balancers that all know the same servers, and nothing of each other."""
     snapshot = Snapshot.of([Endpoint(host=f"s{number}", port=80) for number in range(servers)])
     balancers = []

@@ -1,0 +1,90 @@
+"""The command line: `python -m lbkit COMMAND`."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from lbkit import __version__
+from lbkit.errors import ConfigError
+
+INTERRUPTED = 130
+"""What a shell reports of a command that Ctrl-C has ended: 128 and the signal's number."""
+
+
+def number(least: float, most: float, kind: Callable[[str], float] = float) -> Callable[[str], float]:
+    """Return a reader for an option that is a number in a range."""
+    what = "a whole number" if kind is int else "a number"
+
+    def read(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"{what} from {least} to {most} is needed, not {text!r}")
+        return value
+
+    return read
+
+
+def scheduler(text: str) -> str:
+    """Read the name of a scheduler."""
+    from lbkit.scheduler import by_name  # noqa: PLC0415 - `python -m lbkit` alone needs none of it
+
+    try:
+        by_name(text)
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
+
+
+def parser() -> argparse.ArgumentParser:
+    """Make the parser of the command line."""
+    top = argparse.ArgumentParser(prog="python -m lbkit", description="Client-side load balancing for Python.")
+    top.add_argument("--version", action="version", version=f"lbkit {__version__}")
+    commands = top.add_subparsers(title="commands", metavar="COMMAND", dest="command")
+    demo = commands.add_parser(
+        "demo",
+        help="watch lbkit survive killed, frozen and slow replicas; takes 20 seconds",
+        description="Starts real HTTP replicas on loopback, sends requests through lbkit and through a client behind "
+        "DNS round robin, kills, freezes and slows replicas meanwhile, and shows what either application saw. "
+        "The exit code is 0 only if the application with lbkit saw no failed request.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    demo.add_argument("--seconds", metavar="S", type=number(5, 120), default=20, help="how long, 5 to 120")
+    demo.add_argument("--replicas", metavar="N", type=number(2, 12, int), default=4, help="how many, 2 to 12")
+    demo.add_argument(
+        "--rate", metavar="R", type=number(5, 300), default=50, help="requests/s to each client, 5 to 300"
+    )
+    demo.add_argument(
+        "--scheduler", metavar="NAME", type=scheduler, default="shortest_expected_delay", help="how lbkit chooses"
+    )
+    demo.add_argument("--json", action="store_true", help="print nothing but one JSON object at the end")
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code."""
+    top = parser()
+    options = top.parse_args(argv)
+    if options.command is None:
+        top.print_help()
+        return 0
+    try:
+        from lbkit._demo.run import run  # noqa: PLC0415 - help must not wait for an HTTP client
+        from lbkit._demo.settings import Options  # noqa: PLC0415
+
+        return run(Options(options.seconds, options.replicas, options.rate, options.scheduler, options.json))
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of a pipe has left: not worth a traceback, now or when stdout is flushed
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
