@@ -16,9 +16,7 @@ with replicas(3) as (near1, near2, standby):
             Endpoint.parse(near2.address),
             Endpoint.parse(standby.address, priority=1),
         ],
-        # One failure is enough here, so that the third attempt of the very first call finds the standby. With the
-        # default of five the first tier is tried for longer, and a call may use up its attempts there.
-        breaker=CircuitBreaker(failures=1, open_s=0.2),
+        breaker=CircuitBreaker(open_s=0.2),  # short, for a short example
     )
     with httpx.Client(transport=BalancedTransport(orders), base_url="http://orders") as client:
 

@@ -53,12 +53,15 @@ def parser() -> argparse.ArgumentParser:
         description="Starts real HTTP replicas on loopback, sends requests through lbkit and through a client behind "
         "DNS round robin, kills, freezes and slows replicas meanwhile, and shows what either application saw. "
         "The exit code is 0 only if the application with lbkit saw no failed request.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    demo.add_argument("--seconds", metavar="S", type=number(5, 120), default=20, help="how long, 5 to 120")
-    demo.add_argument("--replicas", metavar="N", type=number(2, 12, int), default=4, help="how many, 2 to 12")
     demo.add_argument(
-        "--rate", metavar="R", type=number(5, 300), default=50, help="requests/s to each client, 5 to 300"
+        "--seconds", metavar="S", type=number(5, 120), default=20, help="how long, 5 to 120 (default: %(default)s)"
+    )
+    demo.add_argument(
+        "--replicas", metavar="N", type=number(2, 12, int), default=4, help="how many, 2 to 12 (default: %(default)s)"
+    )
+    demo.add_argument(
+        "--rate", metavar="R", type=number(5, 300), default=100, help="requests/s to each client, 5 to 300"
     )
     demo.add_argument(
         "--scheduler", metavar="NAME", type=scheduler, default="shortest_expected_delay", help="how lbkit chooses"

@@ -16,9 +16,10 @@ class Row:
     """One replica at one moment: lbkit's view of it, and what the demo did to it.
 
     Attributes:
-        state: lbkit's word for where it stands, with the time left and the cause where it is out.
+        state: lbkit's word for where it stands, with the time left and the cause where it is out; "ready, avoided"
+            where it is in use and the scheduler has turned away from it.
         share: Its part of the last attempts, 0 to 1.
-        ready, hurt: Whether lbkit sends to it, and whether the demo has just done it harm.
+        hurt: Whether it is harmed now.
         deed: What the demo did to it last.
     """
 
@@ -28,7 +29,6 @@ class Row:
     in_flight: int
     latency_ms: float | None
     failures: int
-    ready: bool
     hurt: bool
     deed: str
 
@@ -105,11 +105,11 @@ class Report:
     interrupted: bool
 
     def verdict(self) -> str:
-        """Say in one line how it went."""
+        """Say how it went, in a line; another one before it says that it was ended early."""
         if not self.scores or not self.scores[0].requests:
             return "Ended before any request was answered."
         mine, other = self.scores
-        early = f"Ended early, after {self.elapsed_s:.1f} s. " if self.interrupted else ""
+        early = f"Ended early, after {self.elapsed_s:.1f} s.\n" if self.interrupted else ""
         failed = "no failed request" if not mine.failed else f"{mine.failed} of {mine.requests} requests failed"
         return f"{early}With lbkit: {failed}; behind {other.client}: {other.failed} of {other.requests} failed."
 

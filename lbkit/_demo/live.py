@@ -19,6 +19,10 @@ COLUMNS = (
 )  # fmt: skip
 
 
+STYLES = {"ready": "green", "ready, avoided": "yellow", "half_open": "yellow"}
+"""By state; all else is red."""
+
+
 class LiveView:
     """Draws on a terminal."""
 
@@ -70,7 +74,7 @@ def picture(frame: Frame) -> RenderableType:
 
 def cells(row: Row) -> tuple[Text, ...]:
     """Write one replica's row."""
-    style = "green" if row.ready else "yellow" if row.state.startswith("half_open") else "red"
+    style = STYLES.get(row.state, "red")
     numbers = (f"{row.share:.0%}".replace("%", " %"), str(row.in_flight), milliseconds(row.latency_ms))
     return (
         Text(row.replica),

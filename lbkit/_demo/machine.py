@@ -28,7 +28,7 @@ def as_json(options: Options, report: Report, code: int) -> dict[str, object]:
         "faults": [_fault(account) for account in report.accounts],
         "failures": report.failures,
         "notes": list(report.notes),
-        "summary": [report.verdict(), *report.words],
+        "summary": [*report.verdict().splitlines(), *report.words],
     }
 
 

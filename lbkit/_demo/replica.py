@@ -1,10 +1,10 @@
 """A replica of the demo: a small HTTP/1.1 server on loopback, one per process, which its parent can make slow.
 
-    python -m lbkit._demo.replica r1 [--port 8001] [--service-ms 10]
+    python -m lbkit._demo.replica r1 [--port 8001] [--service-ms 15]
 
 It prints its port as one line and answers every request with a few bytes of JSON, after a service time that is spread
-by half around its mean. A line of text on stdin is a number by which the service time is multiplied from then on. The
-end of stdin ends the process: so no replica outlives the demo, however that ends. A replica that is frozen cannot
+by a third around its mean. A line of text on stdin is a number by which the service time is multiplied from then on.
+The end of stdin ends the process: so no replica outlives the demo, however that ends. A replica that is frozen cannot
 notice; on Linux the kernel kills it instead.
 """
 
@@ -59,7 +59,7 @@ class Replica:
             await writer.drain()
             return False
         await reader.readexactly(length)
-        await asyncio.sleep(self._service_s * self._factor * random.uniform(0.5, 1.5))
+        await asyncio.sleep(self._service_s * self._factor * random.uniform(0.67, 1.33))
         writer.write(self._answer)
         await writer.drain()
         return headers.get(b"connection", b"").lower() != b"close"
@@ -103,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m lbkit._demo.replica", description="A replica of the demo.")
     parser.add_argument("name", help="what it calls itself")
     parser.add_argument("--port", type=int, default=0, help="on 127.0.0.1; a free one by default")
-    parser.add_argument("--service-ms", type=float, default=10.0, help="mean time to an answer (default: 10)")
+    parser.add_argument("--service-ms", type=float, default=15.0, help="mean time to an answer (default: 15)")
     options = parser.parse_args(argv)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -16,7 +16,7 @@ from lbkit._demo.frame import Frame, Report, Row, Score, View
 from lbkit._demo.machine import as_json
 from lbkit._demo.plain import PlainView, SilentView
 from lbkit._demo.settings import PATIENCE_S, SERVICE_S, Options
-from lbkit._demo.story import SHARE_SPAN_S, Story, in_words
+from lbkit._demo.story import AVOIDED_BELOW, SHARE_SPAN_S, Story, in_words
 from lbkit._demo.traffic import App, dns_round_robin_app, drive, lbkit_app
 from lbkit.balancer.stats import ClusterStats, EndpointStats
 from lbkit.health import Standing
@@ -114,7 +114,10 @@ class Demo:
 
     def _row(self, one: EndpointStats, name: str, deed: Deed | None, now: float) -> Row:
         ready = one.state == Standing.READY.value
+        share = self._story.share(name, now - SHARE_SPAN_S, now)
         state = one.state
+        if ready and deed is not None and share < AVOIDED_BELOW / self._options.replicas:
+            state += ", avoided"
         if one.state == Standing.OPEN.value:
             state += f" {one.until_s or 0:.1f} s: {one.cause}"
         if deed is None:
@@ -123,9 +126,8 @@ class Demo:
             done = f"{deed.kind.value} at {deed.began_s:.1f} s"
         else:
             done = f"well at {deed.ended_s:.1f} s"
-        share = self._story.share(name, now - SHARE_SPAN_S, now)
         hurt = deed is not None and deed.ended_s is None
-        return Row(name, state, share, one.in_flight, one.latency_ms, one.failures, ready, hurt, done)
+        return Row(name, state, share, one.in_flight, one.latency_ms, one.failures, hurt, done)
 
     def _scores(self, stats: ClusterStats) -> tuple[Score, ...]:
         extra = stats.attempts - stats.calls

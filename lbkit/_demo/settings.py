@@ -1,4 +1,4 @@
-"""What the demo is run with: the command line's wishes, and settings of lbkit that suit a service of 10 ms."""
+"""What the demo is run with: the command line's wishes, and settings of lbkit that suit a service of 15 ms."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from lbkit.discovery import Static
 from lbkit.retry import RetryPolicy
 from lbkit.runtime.cluster import Cluster
 
-SERVICE_S = 0.01
-"""A well replica's mean time to an answer; a slow one's is then 0.2 s, half of what an attempt may take."""
+SERVICE_S = 0.015
+"""A well replica's mean time to an answer; a slow one's is then 0.3 s, which an attempt may just take."""
 PATIENCE_S = 2.0
 """How long either application waits for a request: lbkit's deadline, and both clients' timeout."""
-RETRY = RetryPolicy(attempts=4, per_try_timeout=0.4, deadline=PATIENCE_S)
+RETRY = RetryPolicy(attempts=4, per_try_timeout=0.5, deadline=PATIENCE_S)
 DEFAULT_SCHEDULER = "shortest_expected_delay"
 CLUSTER_NAME = "shop"
 
@@ -31,7 +31,7 @@ class Options:
 
     seconds: float = 20.0
     replicas: int = 4
-    rate: float = 50.0
+    rate: float = 100.0
     scheduler: str = DEFAULT_SCHEDULER
     json: bool = False
 

@@ -13,6 +13,10 @@ from lbkit.health import Standing
 
 ECHO_S = 0.5
 """A fault is still felt this long after its end: a request that was sent before may fail only then."""
+SOON_S = 1.5
+"""A circuit that opens later than this is not what protected the application: the scheduler had turned away before."""
+AVOIDED_BELOW = 0.5
+"""A replica counts as avoided when it gets less than this part of what it had before."""
 SHARE_SPAN_S = 2.0
 """A replica's share is shown over this time: short enough to see it move, long enough not to flicker."""
 
@@ -121,17 +125,18 @@ def in_words(accounts: Sequence[Account], *, over: bool) -> list[str]:
 
 
 def _harm(account: Account) -> str:
-    deed = account.deed
-    shares = f"{account.share_before:.0%} to {account.share_during:.0%}".replace("%", " %")
-    if deed.kind is Kind.SLOW:
-        text = f"{deed.replica} took {SLOW_FACTOR} times as long from {deed.began_s:.1f} s on"
+    deed, retries = account.deed, account.retries
+    share = f"{account.share_during:.0%}".replace("%", " %")
+    text = f"{deed.replica} was {_PARTICIPLES[deed.kind]} at {deed.began_s:.1f} s and "
+    if account.out_after_s is not None and account.out_after_s <= SOON_S:
+        text += f"taken out after {account.out_after_s:.1f} s"
+    elif account.share_during < AVOIDED_BELOW * account.share_before:
+        text += f"avoided ({share} of requests)"
     else:
-        text = f"{deed.replica} was {deed.kind.value} at {deed.began_s:.1f} s"
-    if account.out_after_s is not None:
-        text += f" and taken out after {account.out_after_s:.1f} s"
-    else:
-        text += f": its share went from {shares}"
-    if account.retries:
-        plural = "" if account.retries == 1 else "s"
-        text += f"; {account.retries} request{plural} needed another try"
+        text += f"kept {share} of requests"
+    if retries:
+        text += f"; {retries} request was sent again" if retries == 1 else f"; {retries} requests were sent again"
     return f"{text}."
+
+
+_PARTICIPLES = {Kind.KILL: "killed", Kind.FREEZE: "frozen", Kind.SLOW: f"slowed (x{SLOW_FACTOR})"}

@@ -37,6 +37,8 @@ _RESULTS = {
 
 _GOAWAY = Outcome(Result.CANCELLED, retryable=True, cause="GOAWAY")
 """The endpoint is leaving in good order and has not processed the request: no fault, and safe to send elsewhere."""
+_BROKEN = Outcome(Result.NO_ANSWER, retryable=True, cause="RemoteProtocolError")
+"""What httpcore calls a local error, with h2's own inside: the peer's frames came after its GOAWAY, or made no sense."""
 _REFUSED = Outcome(Result.UNREACHABLE, retryable=True, cause="REFUSED_STREAM")
 
 
@@ -48,7 +50,7 @@ class Classifier:
         self._statuses = frozenset(policy.statuses)
         self._errors: dict[type[BaseException], Outcome] = {}
         for name, result in _RESULTS.items():
-            outcome = Outcome(result, retryable=True, cause=name)
+            outcome = Outcome(result, retryable=True, cause=name, elsewhere=name == "PoolTimeout")
             self._errors[getattr(library.core, name)] = outcome
             self._errors[getattr(library.http, name)] = outcome
 
@@ -58,6 +60,9 @@ class Classifier:
             return _GOAWAY  # httpcore's word for a stream above the last one processed
         outcome = self._errors.get(type(error))
         if outcome is None:
+            broken = isinstance(error, self._core.LocalProtocolError) and error.args
+            if broken and isinstance(error.args[0], Exception):
+                return _BROKEN
             return CANCELLED
         event = error.args[0] if error.args and outcome.cause == "RemoteProtocolError" else None
         if event is None or isinstance(event, str):

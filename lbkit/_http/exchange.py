@@ -60,7 +60,10 @@ class Exchange:
                     continue
                 if fallback is not None:
                     return fallback
-                raise self._library.host_error(error) from None
+                refused = self._library.host_error(error)
+                if call.failed:
+                    refused.add_note(f"lbkit: {call.history()}")
+                raise refused from None
             except DeadlineExceeded as error:
                 if fallback is not None:
                     return fallback
@@ -78,7 +81,7 @@ class Exchange:
                         return fallback
                     translated = self._library.translate(error)
                     if call.failed:
-                        translated.add_note(f"lbkit{call.history()}")
+                        translated.add_note(f"lbkit: {call.history()}")
                     if translated is error:
                         raise
                     raise translated from error

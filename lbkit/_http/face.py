@@ -121,7 +121,7 @@ class SyncFace:
 
     def __init__(self, library: Library) -> None:
         self._library = library
-        self._plain = library.core.HTTPConnection.handle_request
+        self._plain, _ = library.plain
         self._home = object()
 
     def home(self) -> object:
@@ -179,7 +179,7 @@ class AsyncFace:
 
     def __init__(self, library: Library) -> None:
         self._library = library
-        self._plain = library.core.AsyncHTTPConnection.handle_async_request
+        _, self._plain = library.plain
 
     def home(self) -> object:
         """Connections belong to the event loop in which they were made."""

@@ -188,9 +188,12 @@ class Homes:
                 name: limit if given.get(name) is None else min(limit, given[name]) for name in names
             }
         stream = request.stream if body is None else body
-        return self._library.http.Request(
+        copy = self._library.http.Request(
             request.method, url, headers=request.headers, stream=stream, extensions=extensions
         )
+        if isinstance(stream, self._library.http.ByteStream):
+            copy.read()  # so that mock transports and adapters find `request.content`
+        return copy
 
 
 def _reference(home: Any) -> Any:

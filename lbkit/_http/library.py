@@ -19,7 +19,7 @@ _SHARED_ERRORS = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # one object per library: compared and hashed by identity
 class Library:
     """One HTTP library and its core.
 
@@ -29,6 +29,8 @@ class Library:
         errors: The core's exceptions and what the library calls them.
         no_endpoint, not_ready, deadline: lbkit's errors as the library's own kind, so that a user's
             `except httpx.TransportError` keeps working.
+        plain: httpcore's own ways to send, sync and async, as they were when lbkit was imported: a test that mocks
+            httpcore has put others in their place.
     """
 
     http: ModuleType
@@ -37,12 +39,14 @@ class Library:
     no_endpoint: type[Exception] = field(init=False)
     not_ready: type[Exception] = field(init=False)
     deadline: type[Exception] = field(init=False)
+    plain: tuple[Any, Any] = field(init=False)
 
     def __post_init__(self) -> None:
         values = {
             "errors": {getattr(self.core, name): getattr(self.http, name) for name in _SHARED_ERRORS},
             "no_endpoint": _hosted(NoEndpointAvailable, self.http.ConnectError),
             "not_ready": _hosted(NotReady, self.http.ConnectError),
+            "plain": (self.core.HTTPConnection.handle_request, self.core.AsyncHTTPConnection.handle_async_request),
             "deadline": _hosted(DeadlineExceeded, self.http.ReadTimeout),
         }
         for name, value in values.items():

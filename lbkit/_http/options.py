@@ -85,9 +85,9 @@ def pool_limits(options: Mapping[str, Any]) -> tuple[PoolLimits, float | None]:
     expiry = DEFAULT_IDLE_EXPIRY_S if limits is None else limits.keepalive_expiry
     if connections is not None and connections < 1:
         raise ConfigError("limits: max_connections must be at least 1, or None for no limit")
-    return PoolLimits(
-        connections, 2**31 if idle is None else idle, options["max_age_s"], options["max_waiting"]
-    ), expiry
+    idle_s = float("inf") if expiry is None else expiry
+    most_idle = 2**31 if idle is None else idle
+    return PoolLimits(connections, most_idle, idle_s, options["max_age_s"], options["max_waiting"]), expiry
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,9 +51,10 @@ class Channel:
         shared: Whether several requests may use it at once (HTTP/2, async).
         retire_at: When it takes no more requests.
         retired: Whether it takes no more requests and closes after the last.
+        stale_at: When it has been idle for too long.
     """
 
-    __slots__ = ("active", "connection", "dialer", "line", "retire_at", "retired", "shared")
+    __slots__ = ("active", "connection", "dialer", "line", "retire_at", "retired", "shared", "stale_at")
 
     def __init__(self, dialer: Dialer, line: Line, retire_at: float) -> None:
         self.connection: Any = None
@@ -63,6 +64,7 @@ class Channel:
         self.shared = False
         self.retire_at = retire_at
         self.retired = False
+        self.stale_at = float("inf")
 
     def close(self) -> None:
         """Close the socket at once. httpcore's own close would wait; nothing is lost, for nobody uses it any more."""
@@ -90,12 +92,14 @@ class PoolLimits:
     Attributes:
         connections: Most connections at a time, or None for no limit.
         idle: Most idle connections kept.
+        idle_s: Seconds after which an idle connection is closed, `inf` for never.
         max_age_s: Age in seconds after which a connection takes no more requests, or None.
         waiting: Most requests that wait for a connection.
     """
 
     connections: int | None
     idle: int
+    idle_s: float
     max_age_s: float | None
     waiting: int
 
@@ -154,11 +158,11 @@ class Pool:
                         channel.retired = True
                 self._retire_shared()
         while self._idle:
-            try:
+            with self._lock:
+                if not self._idle:  # another thread took the last
+                    break
                 channel = self._idle.pop()
-            except IndexError:  # another thread took the last
-                break
-            if channel.usable(now):
+            if channel.usable(now):  # asks the socket: done by the one who holds the channel, outside the lock
                 channel.active = 1
                 return channel
             self._forget(channel)
@@ -247,9 +251,10 @@ class Pool:
                 if channel in self._shared:
                     self._shared.remove(channel)
             elif keep:
+                channel.stale_at = now + self._limits.idle_s
                 self._idle.append(channel)
                 oldest = self._idle[0]
-                if len(self._idle) <= self._limits.idle and (oldest is channel or not oldest.connection.has_expired()):
+                if len(self._idle) <= self._limits.idle and (oldest is channel or now < oldest.stale_at):
                     return
                 channel = self._idle.popleft()
             elif connection is None:

@@ -145,15 +145,18 @@ class Balancer:
             return granted
 
     def has_untried(self, tried: Sequence[str]) -> bool:
-        """Whether a ready endpoint is left that is not among `tried`."""
+        """Whether a ready endpoint is left that is not among `tried`, in whichever tier."""
         with self._lock:
-            return any(node.endpoint.id not in tried for node in self._roster.ready)
+            ready = self._roster.ready
+            return any(node.endpoint.id not in tried for node in ready) or self._roster.standby(tried) is not None
 
     def _choose(self, info: PickInfo, now: float) -> Node:
         node: Node = self._picker.pick(info, now)  # type: ignore[assignment]
         if info.tried and node.endpoint.id in info.tried:
             # Draw, then scan: a picker that only draws again would still fail a few per cent when many nodes are bad.
             left: Sequence[Node] = untried(self._roster.ready, info)  # type: ignore[assignment]
+            if left is self._roster.ready:  # all were tried: a retry does not wait for the tier to be given up
+                return self._roster.standby(info.tried) or node
             node = min(left, key=lambda node: (node.in_flight + 1) / node.weight)
         return node
 

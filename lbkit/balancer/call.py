@@ -70,7 +70,7 @@ class Call:
     """
 
     __slots__ = (
-        "_balancer", "_begun", "_empty_since", "_hash_key", "_policy", "_replayable", "_slept_s", "_started",
+        "_balancer", "_begun", "_empty_since", "_hash_key", "_over_budget", "_policy", "_replayable", "_slept_s", "_started",
         "deadline", "failed", "tried",
     )  # fmt: skip
 
@@ -90,6 +90,7 @@ class Call:
         self._started = balancer.clock()
         self._slept_s = 0.0
         self._begun = False
+        self._over_budget = False
         self._empty_since: float | None = None
         seconds = policy.deadline if deadline is None else deadline
         self.deadline = None if seconds is None else self._started + seconds
@@ -105,7 +106,8 @@ class Call:
             NoEndpointAvailable: None may be used now; see `patience`.
         """
         if self.deadline is not None and self._balancer.clock() >= self.deadline:
-            raise DeadlineExceeded(f"{self._balancer.name}: the deadline has passed{self.history()}")
+            tried = f"; {self.history()}" if self.failed else ""
+            raise DeadlineExceeded(f"{self._balancer.name}: the deadline has passed{tried}")
         if self.tried or self._hash_key is not None:
             info = PickInfo(self.tried, self._replayable, self._hash_key)
         else:
@@ -150,7 +152,7 @@ class Call:
             lease.report(outcome)
         else:
             lease.release(outcome)
-        if outcome.result is Result.CANCELLED:
+        if outcome.result is Result.CANCELLED and not outcome.retryable:
             return DELIVER if error is None else GIVE_UP
         self.tried = (*self.tried, lease.endpoint.id)
         self.failed.append(Attempt(lease.endpoint.id, outcome.cause, duration_s))
@@ -158,6 +160,7 @@ class Call:
         if delay_s is None:
             return DELIVER if error is None else GIVE_UP
         if not self._balancer.grant_retry():
+            self._over_budget = True
             self._balancer.tell(RetryRefused(self._balancer.name, lease.endpoint.id, outcome.cause))
             return DELIVER if error is None else GIVE_UP
         if error is None:
@@ -173,12 +176,15 @@ class Call:
         policy = self._policy
         if len(self.failed) >= policy.attempts:
             return None
-        if outcome.result is not Result.UNREACHABLE and not (outcome.retryable and self._replayable):
+        never_sent = outcome.result in (Result.UNREACHABLE, Result.CANCELLED)
+        if not never_sent and not (outcome.retryable and self._replayable):
             return None
         age_s = self._balancer.clock() - self._started
         state = RetryState(len(self.failed), age_s, self._slept_s, last)
         delay_s = 0.0
         if not self._balancer.has_untried(self.tried):
+            if outcome.elsewhere:
+                return None
             delay_s = max(0.0, policy.wait(state)) if policy.wait is not None else 0.0
             if outcome.retry_after_s is not None:
                 if outcome.retry_after_s > policy.retry_after_max_s:
@@ -199,4 +205,6 @@ class Call:
         """Say what was tried, for the end of a message; empty where nothing has failed."""
         if not self.failed:
             return ""
-        return f"; {len(self.failed)} attempts: " + ", ".join(str(attempt) for attempt in self.failed)
+        count = len(self.failed)
+        text = f"{count} attempt{'s' if count > 1 else ''}: " + ", ".join(str(attempt) for attempt in self.failed)
+        return text + "; the cluster's retry budget is used up" if self._over_budget else text

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from random import Random
 
 from lbkit.balancer.events import EndpointAdded, EndpointRemoved, Event, FailedOpen, StandingChanged
@@ -144,19 +144,32 @@ class Roster:
         self.probing.sort(key=lambda node: node.endpoint.priority)
 
     def take_trial(self, info: PickInfo) -> Node | None:
-        """Use a trial of a half-open endpoint that the call has not tried yet."""
+        """Use a trial of a half-open endpoint: one that the call has not tried yet, or any where none is ready."""
         for node in self.probing:
             if node.endpoint.id not in info.tried:
-                node.health.circuit.take_permit()
-                if not node.health.circuit.permits:
-                    self.probing.remove(node)
-                return node
-        return None
+                break
+        else:
+            if self.ready or not self.probing:
+                return None
+            node = self.probing[0]
+        node.health.circuit.take_permit()
+        if not node.health.circuit.permits:
+            self.probing.remove(node)
+        return node
 
     def return_trial(self, node: Node) -> None:
         """Give a trial that came to no verdict out again."""
         if node.standing is Standing.HALF_OPEN and node not in self.probing:
             self._list_probing()
+
+    def standby(self, tried: Sequence[str]) -> Node | None:
+        """Return the least used untried node of the best tier behind the picker's, or None."""
+        waiting = [
+            node
+            for node in self.nodes.values()
+            if node.standing is Standing.READY and not node.listed and node.endpoint.id not in tried
+        ]
+        return min(waiting, key=lambda node: (node.endpoint.priority, node.in_flight), default=None)
 
     def last_resort(self, info: PickInfo) -> Node | None:
         """Return a node that is out for presumed trouble, or None without any.

@@ -100,12 +100,16 @@ class Attempt:
         if isinstance(verdict, Deliver):
             self._lease.release()
         if error is not None and self._call.failed:
-            error.add_note(f"lbkit{self._call.history()}")
+            error.add_note(f"lbkit: {self._call.history()}")
         return False
 
 
 class _Loop:
-    """One pass over a call's attempts: what the sync and the async loop share."""
+    """One pass over a call's attempts, sync or async.
+
+    Not a generator: an async one that is left before its end, as every successful loop is, would be finalised by the
+    event loop, and trio warns of that.
+    """
 
     def __init__(self, call: Call, errors: tuple[type[BaseException], ...]) -> None:
         self.call = call
@@ -118,7 +122,27 @@ class _Loop:
         self._delay_s = delay_s
         self._last = error
 
-    def step(self) -> Attempt | float | None:
+    def __iter__(self) -> Iterator[Attempt]:
+        return self
+
+    def __next__(self) -> Attempt:
+        while isinstance(step := self._step(), float):
+            time.sleep(step)
+        if step is None:
+            raise StopIteration
+        return step
+
+    def __aiter__(self) -> AsyncIterator[Attempt]:
+        return self
+
+    async def __anext__(self) -> Attempt:
+        while isinstance(step := self._step(), float):
+            await anyio.sleep(step)
+        if step is None:
+            raise StopAsyncIteration
+        return step
+
+    def _step(self) -> Attempt | float | None:
         """Return the next attempt, the seconds to sleep before asking again, or None at the end."""
         if self._delay_s is None:
             return None
@@ -133,7 +157,7 @@ class _Loop:
                 return nap_s
             if self._last is None:
                 raise
-            self._last.add_note(f"lbkit{self.call.history()}; then {type(error).__name__}: {error}")
+            self._last.add_note(f"lbkit: {self.call.history()}; then {type(error).__name__}: {error}")
             raise self._last from None
         self._delay_s = None  # the loop ends here unless the attempt asks for another
         self._last = None
@@ -148,17 +172,7 @@ class Attempts:
         self._errors = errors
 
     def __iter__(self) -> Iterator[Attempt]:
-        loop = _Loop(self._begin(), self._errors)
-        while (step := loop.step()) is not None:
-            if isinstance(step, float):
-                time.sleep(step)
-            else:
-                yield step
+        return _Loop(self._begin(), self._errors)
 
-    async def __aiter__(self) -> AsyncIterator[Attempt]:
-        loop = _Loop(self._begin(), self._errors)
-        while (step := loop.step()) is not None:
-            if isinstance(step, float):
-                await anyio.sleep(step)
-            else:
-                yield step
+    def __aiter__(self) -> AsyncIterator[Attempt]:
+        return _Loop(self._begin(), self._errors)

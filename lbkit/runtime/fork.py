@@ -7,6 +7,7 @@ references: registering keeps nothing alive.
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import weakref
@@ -23,6 +24,7 @@ class ForkAware(Protocol):
         """Let the lock go; in the child also drop what belongs to the parent."""
 
 
+logger = logging.getLogger("lbkit")
 _registered: weakref.WeakSet[ForkAware] = weakref.WeakSet()
 _lock = threading.Lock()
 _held: list[ForkAware] = []
@@ -42,10 +44,15 @@ def _before() -> None:
 
 
 def _after(*, child: bool) -> None:
-    for one in reversed(_held):
-        one.after_fork(child=child)
-    _held.clear()
-    _lock.release()
+    try:
+        for one in reversed(_held):
+            try:
+                one.after_fork(child=child)
+            except Exception:
+                logger.exception("%r could not be put right after a fork", one)
+    finally:
+        _held.clear()
+        _lock.release()
 
 
 if hasattr(os, "register_at_fork"):

@@ -62,13 +62,17 @@ def sync_block(get: Callable[[], Any], seconds: float, proxy: Proxied = NO_PROXY
 
 
 def thread_block(get: Callable[[], Any], seconds: float, threads: int) -> Block:
-    """Send from so many threads at once."""
+    """Send from so many threads at once; requests that fail are counted."""
     times: list[float] = []
+    errors: list[Exception] = []
 
     def work(end: float) -> None:
         before = time.perf_counter()
         while before < end:
-            get()
+            try:
+                get()
+            except Exception as error:  # a thread that ended would leave its share to the others
+                errors.append(error)
             now = time.perf_counter()
             times.append(now - before)
             before = now
@@ -86,7 +90,8 @@ def thread_block(get: Callable[[], Any], seconds: float, threads: int) -> Block:
     times.clear()
     cpu = time.process_time()
     wall = run(seconds)
-    return Block(len(times), wall, time.process_time() - cpu, p50_s=statistics.median(times))
+    cpu = time.process_time() - cpu
+    return Block(len(times), wall, cpu, p50_s=statistics.median(times), errors=len(errors))
 
 
 async def async_block(

@@ -27,6 +27,7 @@ class Block:
     cpu_s: float
     more_cpu_s: float = 0.0
     p50_s: float = 0.0
+    errors: int = 0
 
     @property
     def cpu_us(self) -> float:
@@ -124,11 +125,12 @@ class Report:
                 figure: statistics.median(getattr(block, figure) for block in blocks)
                 for figure in ("cpu_us", "total_cpu_us", "throughput", "p50_ms")
             }
+            errors = sum(block.errors for block in blocks)
             proxied = any(block.more_cpu_s for block in blocks)
             total = f" (with the proxy {middle['total_cpu_us']:.0f})" if proxied else ""
             print(
                 f"    {name:<40} {middle['cpu_us']:>6.0f} us CPU{total}, {middle['throughput']:.0f} requests/s, "
-                f"p50 {middle['p50_ms']:.3f} ms"
+                f"p50 {middle['p50_ms']:.3f} ms{f', {errors} requests failed' if errors else ''}"
             )
 
     def end(self, file: Path | None) -> None:

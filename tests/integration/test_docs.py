@@ -51,7 +51,7 @@ PRINTS = {
         r"^\['ready', 'ready'\]$",
         r"^503 3$",
         r"^POST: 1\nwith an Idempotency-Key: 3\nwith your word for it: 3$",
-        r"^ConnectError lbkit; 3 attempts: ",
+        r"^ConnectError lbkit: 3 attempts: ",
         r"^attempt 1 failed at \S+: ConnectError$",
         r"^\S+ is open: ConnectError$",
     ],

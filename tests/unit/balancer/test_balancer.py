@@ -188,10 +188,13 @@ def test_the_best_tier_with_a_ready_endpoint_takes_everything():
     assert set(use(made, 6)) == {"a", "b"}
 
 
-def test_a_retry_stays_in_its_tier():
-    """Having tried all of the best tier, a call tries it again and leaves the backups alone."""
-    made, _ = balancer(*endpoints("a"), *endpoints("x", priority=1))
-    assert use(made, 3, info=tried("a")) == "aaa"
+def test_a_retry_goes_to_the_next_tier_when_its_own_has_been_tried():
+    """The first call after the primary has died reaches the backup; it does not wait for the circuit to open."""
+    made, _ = balancer(*endpoints("a"), *endpoints("x", priority=1), *endpoints("y", priority=2))
+    assert use(made, 3, info=tried("a")) == "xxx"
+    assert use(made, 1, info=tried("a", "x")) == "y"
+    assert use(made, 1, info=tried("a", "x", "y")) == "a"
+    assert use(made, 2) == "aa"
 
 
 def test_a_backup_gets_no_trial_while_a_better_tier_is_ready():
@@ -328,6 +331,18 @@ def test_a_call_does_not_probe_an_endpoint_that_it_has_tried():
     fail(made, "a")
     clock.advance(2.0)
     assert use(made, 3, info=tried("a")) == "bbb"
+
+
+@pytest.mark.parametrize("on_empty", [FailClosed(), Wait(), FailOpen()])
+def test_a_call_that_has_tried_everything_may_be_the_trial_where_nobody_is_ready(on_empty):
+    """With one endpoint it is the only way back: a retry after the open time is its trial."""
+    made, clock = balancer("a", on_empty=on_empty)
+    fail(made, "a")
+    clock.advance(2.0)
+    lease = made.acquire(tried("a"))
+    assert lease.probe
+    lease.release(OK)
+    assert state(made, "a") == "ready"
 
 
 def test_an_endpoint_that_returns_starts_as_an_average_one():

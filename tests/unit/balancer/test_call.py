@@ -18,15 +18,16 @@ BROKEN = ConnectionError("broken")
 
 def expected(outcome, replayable, can_resend, attempts_left, in_time, affordable):
     """Say from the rules, not from the code, whether another attempt is made."""
-    if outcome.result in (Result.OK, Result.CANCELLED):
+    if outcome.result is Result.OK or (outcome.result is Result.CANCELLED and not outcome.retryable):
         return False
-    safe = outcome.result is Result.UNREACHABLE or (replayable and outcome.retryable)
+    safe = outcome.result in (Result.UNREACHABLE, Result.CANCELLED) or (replayable and outcome.retryable)
     return safe and can_resend and attempts_left and in_time and affordable
 
 
 OUTCOMES = [
     OK,
     CANCELLED,
+    Outcome(Result.CANCELLED, retryable=True, cause="PoolTimeout"),  # never sent, and not the endpoint's fault
     UNREACHABLE,
     *(
         Outcome(result, retryable=retryable, cause="x")
@@ -37,12 +38,13 @@ OUTCOMES = [
 YES_NO = (False, True)
 
 
-@pytest.mark.parametrize("with_error", YES_NO, ids=["response", "exception"])
-@pytest.mark.parametrize("outcome", OUTCOMES, ids=lambda one: f"{one.result.value}-{one.retryable}")
+@pytest.mark.parametrize(
+    ("outcome", "with_error"),
+    [(one, with_error) for one in OUTCOMES for with_error in YES_NO if one is not OK or not with_error],
+    ids=lambda one: one if isinstance(one, bool) else f"{one.result.value}-{one.retryable}",
+)
 def test_whether_a_call_goes_on(outcome, with_error):
     """Result x replayable x body can be resent x attempts left x in time x budget: all 32 ways of each outcome."""
-    if with_error and outcome.result is Result.OK:
-        pytest.skip("an exception is never OK")
     for replayable, can_resend, attempts_left, in_time, affordable in itertools.product(YES_NO, repeat=5):
         budget = RetryBudget() if affordable else RetryBudget(ratio=0, floor=0)
         made, clock = balancer("a", "b", "c", budget=budget)
@@ -55,7 +57,9 @@ def test_whether_a_call_goes_on(outcome, with_error):
         if expected(outcome, *where):
             assert verdict == RetryAfter(0.0), where
             assert lease.state == RELEASED
-            assert host(call.begin()) != host(lease)
+            another = call.begin()
+            assert host(another) != host(lease)
+            another.release()
         elif with_error:
             assert verdict == GiveUp(), where
             assert lease.state == RELEASED
@@ -67,13 +71,6 @@ def test_whether_a_call_goes_on(outcome, with_error):
         assert stats.retries == isinstance(verdict, RetryAfter)
         wanted = expected(outcome, *where[:-1], True)
         assert stats.retries_refused == (wanted and not affordable)
-        made.abandoned.clear()
-
-
-@pytest.fixture(autouse=True)
-def no_leaks_between_tests():
-    """Leases that a test leaves open are none of its claims."""
-    return
 
 
 def test_a_retry_goes_to_an_endpoint_that_was_not_tried():
@@ -110,7 +107,17 @@ def test_the_history_names_endpoint_cause_and_duration_of_each_failed_attempt():
     lease = call.begin()
     clock.advance(1.5)
     call.judge(lease, Outcome(Result.NO_ANSWER, cause="ReadTimeout"), error=BROKEN)
-    assert call.history() == "; 2 attempts: a:80 ConnectError after 0.250 s, b:80 ReadTimeout after 1.500 s"
+    assert call.history() == "2 attempts: a:80 ConnectError after 0.250 s, b:80 ReadTimeout after 1.500 s"
+
+
+@pytest.mark.parametrize(("endpoints", "verdict"), [("ab", RetryAfter(0.0)), ("a", GiveUp())])
+def test_what_only_another_endpoint_can_help_is_not_tried_here_again(endpoints, verdict):
+    """`elsewhere`: with one endpoint the call ends at once instead of waiting for more of the same."""
+    made, _ = balancer(*endpoints)
+    call = Call(made, RetryPolicy(wait=lambda state: 0.5), replayable=True)
+    outcome = Outcome(Result.CANCELLED, retryable=True, elsewhere=True, cause="PoolTimeout")
+    assert call.judge(call.begin(), outcome, error=BROKEN) == verdict
+    assert made.stats().failures == 0
 
 
 # -- Retry-After
@@ -160,7 +167,7 @@ def test_an_attempt_after_the_deadline_is_refused():
     call = Call(made, RetryPolicy(deadline=1.0), replayable=True)
     call.judge(call.begin(), UNREACHABLE, error=BROKEN)
     clock.advance(1.0)
-    with pytest.raises(DeadlineExceeded, match="orders: the deadline has passed; 1 attempts: a:80 ConnectError"):
+    with pytest.raises(DeadlineExceeded, match="orders: the deadline has passed; 1 attempt: a:80 ConnectError"):
         call.begin()
     assert call.remaining() == 0.0
 
