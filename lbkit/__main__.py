@@ -54,18 +54,14 @@ def parser() -> argparse.ArgumentParser:
         "DNS round robin, kills, freezes and slows replicas meanwhile, and shows what either application saw. "
         "The exit code is 0 only if the application with lbkit saw no failed request.",
     )
-    demo.add_argument(
-        "--seconds", metavar="S", type=number(5, 120), default=20, help="how long, 5 to 120 (default: %(default)s)"
-    )
-    demo.add_argument(
-        "--replicas", metavar="N", type=number(2, 12, int), default=4, help="how many, 2 to 12 (default: %(default)s)"
-    )
-    demo.add_argument(
-        "--rate", metavar="R", type=number(5, 300), default=100, help="requests/s to each client, 5 to 300"
-    )
-    demo.add_argument(
-        "--scheduler", metavar="NAME", type=scheduler, default="shortest_expected_delay", help="how lbkit chooses"
-    )
+    for name, metavar, kind, default, text in (
+        ("--seconds", "S", number(5, 120), 20, "how long, 5 to 120"),
+        ("--replicas", "N", number(2, 12, int), 4, "how many, 2 to 12"),
+        ("--rate", "R", number(5, 300), 100, "requests per second to each client, 5 to 300"),
+        ("--scheduler", "NAME", scheduler, "shortest_expected_delay", "how lbkit chooses; any wrong name lists all"),
+    ):
+        text += " (default: %(default)s)"
+        demo.add_argument(name, metavar=metavar, type=kind, default=default, help=text)
     demo.add_argument("--json", action="store_true", help="print nothing but one JSON object at the end")
     return top
 

@@ -90,24 +90,34 @@ def test_no_idempotent_request_fails_when_a_process_does(face, fault):
 
 
 def test_a_replica_that_came_back_gets_its_share_again():
-    """Killed, restarted on its port, tried by one request, and used like the others."""
-    with replicas(2) as [one, two]:
-        made = cluster(one.address, two.address)
-        with httpx.Client(transport=Face("httpx", "sync").transport(made), base_url="http://orders") as client:
-            client.get("/")
+    """Killed, restarted on its port, tried by one request, and used like the others under load."""
+    face = Face("httpx", "sync")
+
+    async def scenario():
+        async with face.balanced(made) as client:
+            await client.get("/")
             one.kill()
             for _ in range(20):
-                client.get("/")
+                await client.get("/")
             one.restart()
             end = time.monotonic() + 10
             while {e.state for e in made.stats().endpoints} != {"ready"}:
-                client.get("/")
+                await client.get("/")
                 assert time.monotonic() < end
             before = {e.endpoint: e.attempts for e in made.stats().endpoints}
-            for _ in range(200):
-                client.get("/")
+
+            async def work():
+                for _ in range(50):
+                    await client.get("/?ms=5")
+
+            assert await face.together(*[work] * 8) == [None] * 8
             gained = {e.endpoint: e.attempts - before[e.endpoint] for e in made.stats().endpoints}
-            assert all(count > 20 for count in gained.values()), gained
+            # 400 requests, 8 at a time: 200 each, and 100 leaves room for what is learned on the way.
+            assert all(count > 100 for count in gained.values()), gained
+
+    with replicas(2) as [one, two]:
+        made = cluster(one.address, two.address)
+        face.run(scenario)
 
 
 @pytest.mark.parametrize("face", H2, ids=str)

@@ -1,5 +1,6 @@
 """The loop for anything: one table of scenarios, run in sync code, on asyncio and on trio."""
 
+import copy
 import errno
 import socket
 import ssl
@@ -26,15 +27,6 @@ from lbkit.testing import ManualClock
 
 REFUSED = ConnectionRefusedError(errno.ECONNREFUSED, "refused")
 RESET = ConnectionResetError(errno.ECONNRESET, "reset")
-
-
-def fresh(step):
-    """Return a new exception of the same kind: notes and tracebacks are not shared between tests."""
-    return type(step)(*step.args, *filter(None, [getattr(step, "filename", None)])) if _is_error(step) else step
-
-
-def _is_error(step):
-    return isinstance(step, BaseException)
 
 
 class Bug(Exception):  # noqa: N818 - not an error of anyone's but the user's
@@ -91,7 +83,7 @@ def make(clock, *names, **options):
 def script(*steps):
     """Return a loop body that raises or returns its steps in turn, and the list of hosts that it saw."""
     seen = []
-    left = [fresh(step) if step is REFUSED else step for step in steps]
+    left = [copy.copy(step) if step is REFUSED else step for step in steps]
 
     def body(attempt, endpoint):
         seen.append(endpoint.host)
@@ -130,7 +122,7 @@ SCENARIOS = {
 def test_what_becomes_of_an_attempt(drive, clock, name):
     """Where the loop goes, what it ends with, and what counts against an endpoint."""
     steps, replayable, hosts, outcome, failures = SCENARIOS[name]
-    steps = [fresh(step) for step in steps]
+    steps = [copy.copy(step) for step in steps]  # notes and tracebacks are not shared between tests
     cluster = make(clock, "a", "b", "c")
     body, seen = script(*steps)
     loop = cluster.attempts(replayable=replayable)
