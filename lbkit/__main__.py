@@ -60,8 +60,7 @@ def parser() -> argparse.ArgumentParser:
         ("--rate", "R", number(5, 300), 100, "requests per second to each client, 5 to 300"),
         ("--scheduler", "NAME", scheduler, "shortest_expected_delay", "how lbkit chooses; any wrong name lists all"),
     ):
-        text += " (default: %(default)s)"
-        demo.add_argument(name, metavar=metavar, type=kind, default=default, help=text)
+        demo.add_argument(name, metavar=metavar, type=kind, default=default, help=f"{text} (default: {default})")
     demo.add_argument("--json", action="store_true", help="print nothing but one JSON object at the end")
     return top
 

@@ -89,9 +89,8 @@ class Demo:
         while True:
             stats = self._cluster.stats()
             self._story.sample(stats)
-            await asyncio.to_thread(
-                self._view.show, self._frame(stats)
-            )  # a terminal that is held up holds up no request
+            # In a thread: a terminal that is held up holds up no request.
+            await asyncio.to_thread(self._view.show, self._frame(stats))
             await asyncio.sleep(FRAME_S)
 
     def _frame(self, stats: ClusterStats) -> Frame:

@@ -127,7 +127,10 @@ def in_words(accounts: Sequence[Account], *, over: bool) -> list[str]:
 def _harm(account: Account) -> str:
     deed, retries = account.deed, account.retries
     share = f"{account.share_during:.0%}".replace("%", " %")
-    text = f"{deed.replica} was {_PARTICIPLES[deed.kind]} at {deed.began_s:.1f} s and "
+    text = f"{deed.replica} was {_PARTICIPLES[deed.kind]} at {deed.began_s:.1f} s"
+    if not account.share_before and not account.share_during:
+        return f"{text}; lbkit was not using it."
+    text += " and "
     if account.out_after_s is not None and account.out_after_s <= SOON_S:
         text += f"taken out after {account.out_after_s:.1f} s"
     elif account.share_during < AVOIDED_BELOW * account.share_before:

@@ -11,9 +11,11 @@ from typing import Any
 
 import anyio
 
+from lbkit._http import shared
 from lbkit._http.classify import Classifier
 from lbkit._http.library import Library
 from lbkit._http.pool import Channel, Pool
+from lbkit._http.shared import Limits
 from lbkit.balancer.lease import Lease
 from lbkit.core.outcome import Outcome, Result
 
@@ -72,11 +74,12 @@ def give_back(pool: Pool | None, channel: Channel, now: float, *, whole: bool) -
 class Body:
     """What the sync and the async stream share."""
 
-    def __init__(self, stream: Any, use: Use, library: Library, classifier: Classifier) -> None:
+    def __init__(self, stream: Any, use: Use, library: Library, classifier: Classifier, limits: Limits | None) -> None:
         self._stream = stream
         self._use = use
         self._library = library
         self._classifier = classifier
+        self._limits = limits
 
     def broke(self, error: BaseException) -> BaseException:
         """End the use after an error, and return the error as the library's."""
@@ -96,42 +99,51 @@ class SyncBody(Body):
         self._use.whole = True
 
     def close(self) -> None:
-        try:
-            self._stream.close()
-        finally:
-            self._use.end()
+        if self._use.lease is not None:  # the first time: afterwards the connection may be somebody else's
+            try:
+                self._stream.close()
+            finally:
+                self._use.end()
 
 
 class AsyncBody(Body):
-    """A body that is iterated by async code; `end` is when it must be over, on the clock of `anyio`'s loop."""
+    """A body that is iterated by async code. An iterator and not a generator: one that is dropped needs no loop."""
 
-    limit: Callable[[], float | None] = staticmethod(lambda: None)
+    _parts: AsyncIterator[bytes] | None = None
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        parts = self._stream.__aiter__()
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        self._parts = self._stream.__aiter__()
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._parts is None:
+            raise StopAsyncIteration
+        limits = self._limits
         try:
-            while True:
-                limit = self.limit()
-                try:
-                    if limit is None:
-                        part = await parts.__anext__()
-                    else:
-                        with anyio.fail_after(limit):
-                            part = await parts.__anext__()
-                except StopAsyncIteration:
-                    break
-                except TimeoutError:
-                    raise self._library.http.ReadTimeout("the deadline has passed") from None
-                yield part
+            if limits is None:
+                return await self._parts.__anext__()
+            with anyio.move_on_after(limits.read()):
+                return await self._parts.__anext__()
+            raise self._library.http.ReadTimeout("the endpoint did not send the body in time")  # noqa: TRY301
+        except StopAsyncIteration:
+            self._parts = None
+            self._use.whole = True
+            raise
         except Exception as error:  # noqa: BLE001 - whatever it was, the body is over
+            self._parts = None
+            if limits is not None and not isinstance(error, self._library.http.HTTPError):
+                error = shared.own(error, self._library)  # noqa: PLW2901 - httpcore's own kind from here on
             raise self.broke(error) from error.__cause__
-        self._use.whole = True
 
     async def aclose(self) -> None:
-        try:
-            await self._stream.aclose()
-        finally:
-            self._use.end()
+        if self._use.lease is not None:
+            parts, self._parts = self._parts, None
+            try:
+                if parts is not None and parts is not self._stream and hasattr(parts, "aclose"):
+                    await parts.aclose()  # httpcore's generator: not left to the collector
+                await (self._stream.aclose() if self._limits is None else shared.close(self._stream))
+            finally:
+                self._use.end()
 
 
 class OneShot:

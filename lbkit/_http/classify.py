@@ -37,8 +37,9 @@ _RESULTS = {
 
 _GOAWAY = Outcome(Result.CANCELLED, retryable=True, cause="GOAWAY")
 """The endpoint is leaving in good order and has not processed the request: no fault, and safe to send elsewhere."""
+_LOST = Outcome(Result.CANCELLED, retryable=True, cause="connection lost", maybe_sent=True)
 _BROKEN = Outcome(Result.NO_ANSWER, retryable=True, cause="RemoteProtocolError")
-"""What httpcore calls a local error, with h2's own inside: the peer's frames came after its GOAWAY, or made no sense."""
+"""What httpcore calls a local error, with h2's own inside: the peer's frames came after its GOAWAY."""
 _REFUSED = Outcome(Result.UNREACHABLE, retryable=True, cause="REFUSED_STREAM")
 
 
@@ -53,6 +54,7 @@ class Classifier:
             outcome = Outcome(result, retryable=True, cause=name, elsewhere=name == "PoolTimeout")
             self._errors[getattr(library.core, name)] = outcome
             self._errors[getattr(library.http, name)] = outcome
+        self._errors[library.lost] = _LOST
 
     def error(self, error: BaseException) -> Outcome:
         """Classify an exception; one that is not the library's is the user's, and no verdict."""

@@ -108,8 +108,7 @@ class BoundedTrioStream:
         if self._leading:
             data, self._leading = self._leading[:max_bytes], self._leading[max_bytes:]
             return data
-        data: bytes = await self._stream.read(max_bytes, self._line.left(timeout, reading=True))
-        return data
+        return await self._stream.read(max_bytes, self._line.left(timeout, reading=True))  # type: ignore[no-any-return]
 
     read = receive
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from lbkit._http.body import AsyncBody, StreamTypes, Use, give_back
+from lbkit._http.body import StreamTypes, Use, give_back
 from lbkit._http.classify import IDEMPOTENT, Classifier, can_rewind, is_stream_reset
 from lbkit._http.face import Face
 from lbkit._http.h1 import H1Connection
@@ -17,6 +17,7 @@ from lbkit._http.homes import Homes
 from lbkit._http.library import Library
 from lbkit._http.options import NO_OPTIONS, CallOptions, call_options
 from lbkit._http.pool import Channel, Pool, PoolFull, Turn
+from lbkit._http.shared import Limits
 from lbkit.balancer.call import Call, RetryAfter
 from lbkit.balancer.lease import Lease
 from lbkit.core.outcome import OK, Outcome
@@ -114,31 +115,37 @@ class Exchange:
                 f"the request is {url.scheme}:// and endpoint {endpoint.id} was given as {endpoint.scheme}://"
             )
         timeouts = request.extensions.get("timeout", NO_TIMEOUTS)
+        limit = _least(self._per_try, call.remaining())
+        end = math.inf if limit is None else self._clock() + limit  # of the wait for a connection, and up to the head
         pool: Pool | None = None
         if self._face.detours(request):
             channel = self._homes.open(endpoint, math.inf)
             self._homes.detour(channel, url)
         else:
             pool = self._homes.pool(endpoint, url)
-            channel = await self._checkout(pool, endpoint, timeouts, call)
+            channel = await self._checkout(pool, endpoint, timeouts, end)
         keep = whole = False
         try:
-            answer = await self._ask(request, body, endpoint, call, pool, channel, timeouts)
+            if channel.connection is None:
+                await self._dial(channel, endpoint, request, pool, timeouts, end)
+            limits = Limits(timeouts, self._clock, end) if channel.shared else None
+            answer = await self._ask(request, body, endpoint, channel, timeouts, limits, end)
             lease.mark_head()
-            if not channel.shared:
-                channel.line.head_came(math.inf if call.deadline is None else call.deadline)
+            end = math.inf if call.deadline is None else call.deadline
+            if limits is None:
+                channel.line.head_came(end)
+            else:
+                limits.end = end
             outcome = self._classifier.status(answer.status, answer.headers)
             extensions = answer.extensions
             extensions["lbkit"] = {"endpoint": endpoint.id, "attempt": len(call.failed) + 1}
             if self._small(request.method, answer.status, answer.headers):
-                content = await self._face.read(answer.stream, call.remaining() if channel.shared else None)
+                content = await self._face.read(answer.stream, limits)
                 whole = True
                 response = self._response(answer.status, answer.headers, self._types.bytes(content), extensions)
                 return outcome, response, None
             use = Use(lease, pool, channel, self._clock)
-            stream = self._body_type(answer.stream, use, self._library, self._classifier)
-            if isinstance(stream, AsyncBody) and channel.shared and call.deadline is not None:
-                stream.limit = call.remaining
+            stream = self._body_type(answer.stream, use, self._library, self._classifier, limits)
             response = self._response(answer.status, answer.headers, stream, extensions)
             keep = True
             return outcome, response, use  # noqa: TRY300 - the finally block belongs to it
@@ -149,50 +156,52 @@ class Exchange:
             if not keep:
                 give_back(pool, channel, self._clock(), whole=whole)
 
+    async def _dial(
+        self, channel: Channel, endpoint: Any, request: Any, pool: Pool | None, timeouts: Any, end: float
+    ) -> None:
+        channel.line.begin(end)
+        await self._homes.dial(channel, endpoint, request, timeouts.get("connect"))
+        if channel.shared:
+            channel.line.head_came(math.inf)  # one line cannot bound several requests: each has limits of its own
+        if pool is not None:
+            pool.dialled(channel)
+
     async def _ask(
-        self, request: Any, body: Any, endpoint: Any, call: Call, pool: Pool | None, channel: Channel, timeouts: Any
+        self, request: Any, body: Any, endpoint: Any, channel: Channel, timeouts: Any, limits: Limits | None, end: float
     ) -> Any:
-        """Send on a channel, dialling first if need be, and return the head of the answer."""
-        limit = self._limit(None, call)
-        if not channel.shared:
-            channel.line.begin(math.inf if limit is None else self._clock() + limit)
-        if channel.connection is None:
-            await self._homes.dial(channel, endpoint, request, timeouts.get("connect"))
-            if channel.shared:
-                channel.line.head_came(math.inf)  # one line cannot bound several requests: the face does
-            if pool is not None:
-                pool.dialled(channel)
+        """Send on a channel, and return the head of the answer."""
         connection = channel.connection
+        if limits is not None:
+            return await self._face.send(connection, self._core_request(request, body, endpoint, {}), limits)
+        channel.line.begin(end)
         if type(connection) is H1Connection:
             content = request.stream if body is None else body
             if isinstance(content, self._types.bytes):
                 content = b"".join(content) or None  # type: ignore[arg-type]
             target = request.extensions.get("target", request.url.raw_path)
             return await connection.exchange(request.method, target, request.headers.raw, content, timeouts)
-        limit = self._limit(timeouts, call) if channel.shared else None
-        return await self._face.send(connection, self._core_request(request, body, endpoint), limit)
+        return await self._face.send(connection, self._core_request(request, body, endpoint, timeouts), None)
 
     async def _attempt_inner(
         self, request: Any, body: Any, lease: Lease, call: Call
     ) -> tuple[Outcome, Any, Use | None]:
-        timeouts = request.extensions.get("timeout", NO_TIMEOUTS)
         transport = self._homes.inner_for(lease.endpoint)
-        copy = self._homes.rewritten(request, body, lease.endpoint, self._limit(timeouts, call))
-        response = await self._face.send_inner(transport, copy, self._limit(None, call))
+        limit = _least(self._per_try, call.remaining())
+        copy = self._homes.rewritten(request, body, lease.endpoint, limit)
+        response = await self._face.send_inner(transport, copy, limit)
         lease.mark_head()
         outcome = self._classifier.status(response.status_code, response.headers.raw)
         extensions = {**response.extensions, "lbkit": {"endpoint": lease.endpoint.id, "attempt": len(call.failed) + 1}}
         headers = response.headers.raw
+        limits = None if call.deadline is None else Limits(NO_TIMEOUTS, self._clock, call.deadline)
         if self._small(request.method, response.status_code, headers):
-            content = await self._face.read(response.stream, call.remaining())
+            content = await self._face.read(response.stream, limits)
             return outcome, self._response(response.status_code, headers, self._types.bytes(content), extensions), None
         use = Use(lease, None, None, self._clock)
-        stream = self._body_type(response.stream, use, self._library, self._classifier)
-        if isinstance(stream, AsyncBody) and call.deadline is not None:
-            stream.limit = call.remaining
+        stream = self._body_type(response.stream, use, self._library, self._classifier, limits)
         return outcome, self._response(response.status_code, headers, stream, extensions), use
 
-    async def _checkout(self, pool: Pool, endpoint: Any, timeouts: Any, call: Call) -> Channel:
+    async def _checkout(self, pool: Pool, endpoint: Any, timeouts: Any, end: float) -> Channel:
         while True:
             channel = pool.checkout(self._clock())
             if channel is not None:
@@ -203,7 +212,8 @@ class Exchange:
             except PoolFull:
                 raise self._library.core.PoolTimeout(f"too many requests wait for {endpoint.id}") from None
             if turn is Turn.WAIT:
-                granted = await self._wait(pool, waiter, _least(timeouts.get("pool"), self._limit(None, call)))
+                left = None if end == math.inf else end - self._clock()
+                granted = await self._wait(pool, waiter, _least(timeouts.get("pool"), left))
                 if granted is None:
                     raise self._library.core.PoolTimeout(f"no connection to {endpoint.id} became free in time")
                 if waiter.channel is not None:
@@ -223,20 +233,12 @@ class Exchange:
             pool.leave(waiter, self._clock())  # which may find that it was granted something just now
         return turn
 
-    def _limit(self, timeouts: Any, call: Call) -> float | None:
-        """Return the seconds for one attempt's head: the least of the policy's, the call's and the request's own."""
-        own = None
-        if timeouts:
-            connect, read = timeouts.get("connect"), timeouts.get("read")
-            own = None if connect is None or read is None else connect + read
-        return _least(_least(self._per_try, call.remaining()), own)
-
-    def _core_request(self, request: Any, body: Any, endpoint: Any) -> Any:
+    def _core_request(self, request: Any, body: Any, endpoint: Any, timeouts: Any) -> Any:
         core = self._library.core
         url = request.url
-        extensions = request.extensions
-        if endpoint.server_name is not None and "sni_hostname" not in extensions:
-            extensions = {**extensions, "sni_hostname": endpoint.server_name}
+        extensions = {**request.extensions, "timeout": timeouts}
+        if endpoint.server_name is not None:
+            extensions.setdefault("sni_hostname", endpoint.server_name)
         return core.Request(
             method=request.method,
             url=core.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),

@@ -16,12 +16,14 @@ from typing import Any, Protocol, TypeVar
 
 import anyio
 
+from lbkit._http import shared
 from lbkit._http.dial_async import AsyncDialer
 from lbkit._http.dial_sync import SyncDialer
 from lbkit._http.h1 import H1Body
 from lbkit._http.library import Library
 from lbkit._http.line import Line
 from lbkit._http.pool import Channel, Turn
+from lbkit._http.shared import Limits, ask
 from lbkit.core.endpoint import Endpoint
 
 T = TypeVar("T")
@@ -100,13 +102,13 @@ class Face(Protocol):
     async def sleep(self, seconds: float) -> None:
         """Sleep."""
 
-    async def send(self, connection: Any, request: Any, limit: float | None) -> Any:
-        """Send on httpcore's connection and return the response's head, within `limit` seconds if given."""
+    async def send(self, connection: Any, request: Any, limits: Limits | None) -> Any:
+        """Send on httpcore's connection and return the response's head; `limits` are those of a shared connection."""
 
     async def send_inner(self, transport: Any, request: Any, limit: float | None) -> Any:
         """Send a request through a transport of the user's."""
 
-    async def read(self, stream: Any, limit: float | None) -> bytes:
+    async def read(self, stream: Any, limits: Limits | None) -> bytes:
         """Read a body to its end and close it."""
 
     async def close(self, stream: Any) -> None:
@@ -150,7 +152,7 @@ class SyncFace:
         """Block the thread."""
         time.sleep(seconds)  # noqa: ASYNC251 - the blocking face blocks
 
-    async def send(self, connection: Any, request: Any, limit: float | None) -> Any:  # noqa: ARG002 - the line bounds it
+    async def send(self, connection: Any, request: Any, limits: Limits | None) -> Any:  # noqa: ARG002 - never shared
         """Send and wait for the head."""
         return connection.handle_request(request)
 
@@ -158,7 +160,7 @@ class SyncFace:
         """Send through the user's transport, bounded by the timeouts in the request."""
         return transport.handle_request(request)
 
-    async def read(self, stream: Any, limit: float | None) -> bytes:  # noqa: ARG002
+    async def read(self, stream: Any, limits: Limits | None) -> bytes:  # noqa: ARG002
         """Read to the end."""
         try:
             return await stream.read_all() if type(stream) is H1Body else b"".join(stream)
@@ -210,37 +212,42 @@ class AsyncFace:
         """Let other tasks run meanwhile."""
         await anyio.sleep(seconds)
 
-    async def send(self, connection: Any, request: Any, limit: float | None) -> Any:
+    async def send(self, connection: Any, request: Any, limits: Limits | None) -> Any:
         """Send and wait for the head."""
-        if limit is None:
+        if limits is None:
             return await connection.handle_async_request(request)
-        try:
-            with anyio.fail_after(limit):
-                return await connection.handle_async_request(request)
-        except TimeoutError:
-            raise self._library.core.ReadTimeout("the endpoint did not answer in time") from None
+        return await ask(connection, request, limits, self._library)
 
     async def send_inner(self, transport: Any, request: Any, limit: float | None) -> Any:
         """Send through the user's transport."""
-        try:
-            with anyio.fail_after(limit):
-                return await transport.handle_async_request(request)
-        except TimeoutError:
-            raise self._library.http.ReadTimeout("the endpoint did not answer in time") from None
+        if limit is None:
+            return await transport.handle_async_request(request)
+        with anyio.move_on_after(limit):
+            return await transport.handle_async_request(request)
+        raise self._library.http.ReadTimeout("the endpoint did not answer in time")
 
-    async def read(self, stream: Any, limit: float | None) -> bytes:
+    async def read(self, stream: Any, limits: Limits | None) -> bytes:
         """Read to the end."""
+        if limits is None:
+            try:
+                return await stream.read_all() if type(stream) is H1Body else b"".join([part async for part in stream])
+            finally:
+                await stream.aclose()
         try:
-            if type(stream) is H1Body:
-                return await stream.read_all()
-            if limit is None:
-                return b"".join([part async for part in stream])
-            with anyio.fail_after(limit):
-                return b"".join([part async for part in stream])
-        except TimeoutError:
-            raise self._library.http.ReadTimeout("the body did not end in time") from None
+            parts = []
+            with anyio.CancelScope(deadline=anyio.current_time() + limits.read()) as scope:
+                async for part in stream:
+                    parts.append(part)
+                    scope.deadline = anyio.current_time() + limits.read()
+                return b"".join(parts)
+            raise self._library.core.ReadTimeout("the body did not end in time")
+        except Exception as error:
+            lost = shared.own(error, self._library)
+            if lost is error:
+                raise
+            raise lost from error
         finally:
-            await stream.aclose()
+            await shared.close(stream)
 
     async def close(self, stream: Any) -> None:
         """Close."""

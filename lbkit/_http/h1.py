@@ -188,9 +188,14 @@ class H1Body:
         while (part := connection.run(connection.next_part(self._timeout))) is not None:
             yield part
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        while (part := await self._connection.next_part(self._timeout)) is not None:
-            yield part
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        part = await self._connection.next_part(self._timeout)
+        if part is None:
+            raise StopAsyncIteration
+        return part
 
     def close(self) -> None:
         """End the exchange."""

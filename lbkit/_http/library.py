@@ -31,6 +31,7 @@ class Library:
             `except httpx.TransportError` keeps working.
         plain: httpcore's own ways to send, sync and async, as they were when lbkit was imported: a test that mocks
             httpcore has put others in their place.
+        lost: What is raised to a request whose shared connection was broken by the cancellation of another.
     """
 
     http: ModuleType
@@ -40,12 +41,14 @@ class Library:
     not_ready: type[Exception] = field(init=False)
     deadline: type[Exception] = field(init=False)
     plain: tuple[Any, Any] = field(init=False)
+    lost: type[Exception] = field(init=False)
 
     def __post_init__(self) -> None:
         values = {
             "errors": {getattr(self.core, name): getattr(self.http, name) for name in _SHARED_ERRORS},
             "no_endpoint": _hosted(NoEndpointAvailable, self.http.ConnectError),
             "not_ready": _hosted(NotReady, self.http.ConnectError),
+            "lost": type("ConnectionLost", (self.core.RemoteProtocolError,), {}),
             "plain": (self.core.HTTPConnection.handle_request, self.core.AsyncHTTPConnection.handle_async_request),
             "deadline": _hosted(DeadlineExceeded, self.http.ReadTimeout),
         }

@@ -125,7 +125,7 @@ class Pool:
     """
 
     __slots__ = (
-        "_dialling", "_idle", "_limits", "_lock", "_open", "_rng", "_shared", "_sharing", "_waiters", "closed",
+        "_busy", "_dialling", "_idle", "_limits", "_lock", "_open", "_rng", "_shared", "_sharing", "_waiters", "closed",
         "dropped",
     )  # fmt: skip
 
@@ -135,6 +135,7 @@ class Pool:
         self._sharing = sharing  # whether a connection may turn out to be shared: then only one is dialled at a time
         self._dialling = False
         self._lock = threading.Lock()
+        self._busy: set[Channel] = set()  # keeps a connection whole while a response that was dropped is collected
         self._idle: deque[Channel] = deque()
         self._shared: list[Channel] = []
         self._open = 0
@@ -164,6 +165,7 @@ class Pool:
                 channel = self._idle.pop()
             if channel.usable(now):  # asks the socket: done by the one who holds the channel, outside the lock
                 channel.active = 1
+                self._busy.add(channel)
                 return channel
             self._forget(channel)
         return None
@@ -201,6 +203,8 @@ class Pool:
                 self._waiters.remove(waiter)
                 return
             channel = waiter.channel
+            if channel is None and waiter.turn is Turn.SLOT:
+                self._dialling = False
         if channel is not None:
             self.checkin(channel, now)
         elif waiter.turn is Turn.SLOT:
@@ -216,9 +220,12 @@ class Pool:
                 while self._waiters and channel.active < MAX_STREAMS:
                     channel.active += 1
                     self._grant(Turn.SLOT, channel)
-            elif self._limits.connections is None:
-                while self._waiters:
-                    self._grant(Turn.LOOK_AGAIN, None)
+                return
+            self._busy.add(channel)
+            most = self._limits.connections
+            while self._waiters and (most is None or self._open < most):  # those who waited for this dial
+                self._open += 1
+                self._grant(Turn.SLOT, None)
 
     def retire_at(self, now: float) -> float:
         """Return when a connection made now takes no more requests."""
@@ -245,6 +252,7 @@ class Pool:
                 channel.active = 1
                 self._grant(Turn.SLOT, channel)
                 return
+            self._busy.discard(channel)
             if channel.shared:
                 if keep:
                     return

@@ -136,10 +136,10 @@ class Balancer:
         if self._news:
             self._tell()
 
-    def grant_retry(self) -> bool:
-        """Take one retry from the cluster's budget; False where it is used up."""
+    def grant_retry(self, *, free: bool = False) -> bool:
+        """Take one retry from the cluster's budget; False where it is used up. A free one is only counted."""
         with self._lock:
-            granted = self._budget.withdraw(self.clock())
+            granted = free or self._budget.withdraw(self.clock())
             self._counts.retries += granted
             self._counts.retries_refused += not granted
             return granted

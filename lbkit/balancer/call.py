@@ -70,8 +70,8 @@ class Call:
     """
 
     __slots__ = (
-        "_balancer", "_begun", "_empty_since", "_hash_key", "_over_budget", "_policy", "_replayable", "_slept_s", "_started",
-        "deadline", "failed", "tried",
+        "_balancer", "_begun", "_empty_since", "_hash_key", "_over_budget", "_policy", "_replayable", "_slept_s",
+        "_started", "deadline", "failed", "tried",
     )  # fmt: skip
 
     def __init__(
@@ -159,7 +159,9 @@ class Call:
         delay_s = self._retry_delay(outcome, error or outcome) if can_resend else None
         if delay_s is None:
             return DELIVER if error is None else GIVE_UP
-        if not self._balancer.grant_retry():
+        # What no endpoint has worked on costs none of the budget, once (gRFC A6 calls it a transparent retry).
+        free = outcome.result is Result.CANCELLED and len(self.failed) == 1
+        if not self._balancer.grant_retry(free=free):
             self._over_budget = True
             self._balancer.tell(RetryRefused(self._balancer.name, lease.endpoint.id, outcome.cause))
             return DELIVER if error is None else GIVE_UP
@@ -176,7 +178,7 @@ class Call:
         policy = self._policy
         if len(self.failed) >= policy.attempts:
             return None
-        never_sent = outcome.result in (Result.UNREACHABLE, Result.CANCELLED)
+        never_sent = outcome.result in (Result.UNREACHABLE, Result.CANCELLED) and not outcome.maybe_sent
         if not never_sent and not (outcome.retryable and self._replayable):
             return None
         age_s = self._balancer.clock() - self._started

@@ -36,6 +36,7 @@ class Outcome:
         retryable: Whether another attempt could help. After UNREACHABLE it always could; of the others the
             integration knows (a 503 may, a 500 may not). Whether it is also *safe* is the call's decision.
         elsewhere: Whether only another endpoint could help, and this one at once could not.
+        maybe_sent: With CANCELLED and `retryable`, whether the request may have been acted on all the same.
         retry_after_s: Seconds for which the endpoint asked to be left alone, or None.
         cause: A few words without anything that passed through: an exception's class or a status.
     """
@@ -45,6 +46,7 @@ class Outcome:
     retry_after_s: float | None = None
     cause: str = ""
     elsewhere: bool = False
+    maybe_sent: bool = False
 
 
 OK = Outcome(Result.OK)

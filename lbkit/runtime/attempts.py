@@ -136,7 +136,7 @@ class _Loop:
         return self
 
     async def __anext__(self) -> Attempt:
-        while isinstance(step := self._step(), float):
+        while isinstance(step := self._step(), float):  # noqa: ASYNC110 - what comes next is time's doing alone
             await anyio.sleep(step)
         if step is None:
             raise StopAsyncIteration

@@ -15,9 +15,9 @@ estimate, relative to that mean, and the time of its last answer:
     score = cost (in-flight + 1)                 the least wins, ties at random
 
 In simulations its p99 latency was within 1.0 to 2.5 times that of one central queue, where two random choices reached
-1.1 to 20 and round robin 1.4 to hundreds of times (tests/simulation, tests/benchmarks/sim_table.py). Costs are cached, and one
-node's is renewed at each pick: an error of the fading, never of the in-flight count. That d is relative is what makes
-caching right: the noise of m is then in no cached cost, where it lengthened the p99 by a quarter.
+1.1 to 20 and round robin 1.4 to hundreds of times (tests/simulation, tests/benchmarks/sim_table.py). Costs are cached,
+and one node's is renewed at each pick: an error of the fading, never of the in-flight count. That d is relative is what
+makes caching right: the noise of m is then in no cached cost, where it lengthened the p99 by a quarter.
 
 The charge keeps a client that sends one request at a time from taking one of several equal nodes for nearly all of
 them, as the least of costs that differ only by noise. It follows a node's recent share of the picks, in multiples of

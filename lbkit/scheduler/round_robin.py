@@ -54,8 +54,8 @@ class _RoundRobinPicker:
 
     def rebuild(self, ready: Sequence[Node], now: float) -> None:
         # Who stays keeps its place in the cycle, so that a change of membership neither restarts it nor causes a burst.
-        # Credits are measured in the old total, or in a smaller cluster one would be worth several picks; and from their
-        # mean, so that a newcomer, who starts with none, is neither owed nor owes anything.
+        # Credits are scaled to the new total, or in a smaller cluster one would be worth several picks, and counted
+        # from their mean, so that a newcomer, who starts with none, is neither owed nor owes anything.
         known = {id(node) for node in self._nodes}
         staying = [node for node in ready if id(node) in known]
         self._fold()

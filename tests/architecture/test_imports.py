@@ -19,7 +19,9 @@ FLOORS_1_TO_4 = [*FLOORS_1_TO_3, "retry", "balancer", "events.py"]
 
 def files(parts):
     """Return the files of some floors."""
-    found = [file for part in parts for file in ([ROOT / part] if part.endswith(".py") else (ROOT / part).rglob("*.py"))]
+    found = [
+        file for part in parts for file in ([ROOT / part] if part.endswith(".py") else (ROOT / part).rglob("*.py"))
+    ]
     assert len(found) >= len(parts)
     return found
 
@@ -37,7 +39,7 @@ def imported(file):
 
 def modules_after(statement):
     """Return the top-level modules that a fresh interpreter has loaded after a statement."""
-    code = f"import sys, json; before = set(sys.modules)\n{statement}\nprint(json.dumps(sorted(set(sys.modules) - before)))"
+    code = f"import sys, json\nbefore = set(sys.modules)\n{statement}\nprint(json.dumps([*set(sys.modules) - before]))"
     output = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     return {name.partition(".")[0] for name in json.loads(output)}
 

@@ -2,9 +2,9 @@
 
     python tests/benchmarks/sim_table.py [requests per run, 300000 by default]
 
-100 servers, 50 clients that know only what they saw themselves, 0.9 of the capacity, virtual time: one to three minutes
-on two cores. The cells are those of `tests/simulation/world.py`. With 300,000 requests a figure is good to about 3 %, in
-the antag cells to about 6 %; random and round robin drown slow servers, so their figures there grow with the run.
+100 servers, 50 clients that know only what they saw themselves, 0.9 of the capacity, virtual time: one to three
+minutes on two cores. The cells are those of `tests/simulation/world.py`. With 300,000 requests a figure is good to
+about 3 %, in the antag cells 6 %. Random and round robin drown slow servers: these figures grow with the run.
 """
 
 import sys

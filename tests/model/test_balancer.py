@@ -60,7 +60,7 @@ class BalancerModel(RuleBasedStateMachine):
         self.drained = set()
         self.leases = []  # (lease, the life it belongs to)
         self.taken = self.dropped = 0
-        self.join({name: (1.0, 0) for name in NAMES[:3]})
+        self.join(dict.fromkeys(NAMES[:3], (1.0, 0)))
 
     def join(self, members):
         for name in members.keys() - self.members.keys():
@@ -99,12 +99,15 @@ class BalancerModel(RuleBasedStateMachine):
         before = self.states()
         usable = {name for name, (weight, _) in self.members.items() if weight and name not in self.drained}
         info = PickInfo(tuple(f"{name}:80" for name in sorted(tried)), may_probe)
+        refused = lease = None
         try:
             lease = self.balancer.acquire(info)
         except NoEndpointAvailable as error:
+            refused = error.reasons
+        if lease is None:
             states = Counter(self.states().values())
             assert "ready" not in states
-            assert error.reasons == states
+            assert refused == states
             assert not self.fails_open or not usable
             return
         self.taken += 1

@@ -173,13 +173,20 @@ class Streaming:
         self.raw = raw
 
     async def parts(self) -> AsyncIterator[bytes]:
-        """The body as it comes."""
+        """The body as it comes; to be read to its end."""
         if self.face.sync:
             for part in self.raw.iter_raw():
                 yield part
         else:
             async for part in self.raw.aiter_raw():
                 yield part
+
+    async def first_part(self) -> bytes:
+        """The first part of the body; the iterator is closed, the response is not."""
+        if self.face.sync:
+            return next(self.raw.iter_raw())
+        async with contextlib.aclosing(self.raw.aiter_raw()) as parts:
+            return await anext(parts)
 
     async def read(self) -> bytes:
         """The whole body."""

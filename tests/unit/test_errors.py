@@ -37,7 +37,11 @@ def test_every_error_has_one_root_and_the_built_in_class_that_fits(kind, builtin
     [
         ({}, None, "orders: no endpoints are known"),
         ({"open": 1}, None, "orders: 1 endpoint, 1 open"),
-        ({"open": 2, "draining": 1}, 1.5, "orders: 3 endpoints, 1 draining, 2 open; the first may be tried again in 1.5 s"),
+        (
+            {"open": 2, "draining": 1},
+            1.5,
+            "orders: 3 endpoints, 1 draining, 2 open; the first may be tried again in 1.5 s",
+        ),
     ],
 )
 def test_no_endpoint_available_counts_the_reasons(reasons, retry_after_s, text):

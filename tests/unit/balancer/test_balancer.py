@@ -364,6 +364,23 @@ def test_an_endpoint_that_returns_starts_as_an_average_one():
         lease.release(CANCELLED)
 
 
+def test_the_numbers_that_belong_to_the_picker_survive_a_refresh_and_start_over_on_return():
+    """What a user's picker keeps with a node is dropped exactly when the node comes back from being kept out."""
+    made, _ = balancer("a", "b", scheduler=Stubborn())
+    start = {"cost": 1.0, "estimate": 0.0, "stamp": -1.0, "recent": 1.0, "charge": 1.0, "counted": 0, "scratch": None}
+    node = made._picker.ready[0]
+    assert {name: getattr(node, name) for name in start} == start
+    for name in start:
+        setattr(node, name, 7)
+    apply(made, "a", "b", "c")
+    assert made._picker.ready[0] is node
+    assert {getattr(node, name) for name in start} == {7}
+    made.drain("a:80")
+    assert {getattr(node, name) for name in start} == {7}
+    made.drain("a:80", draining=False)
+    assert {name: getattr(node, name) for name in start} == start
+
+
 # -- pauses
 
 
@@ -506,9 +523,7 @@ def test_the_statistics_are_a_table_and_json():
     assert 0.9 <= first["until_s"] <= 1.1
     assert (second["state"], second["until_s"], second["latency_ms"], second["priority"]) == ("ready", None, None, 1)
     table = str(stats)
-    assert table.splitlines()[0] == (
-        "orders: 6 calls, 6 attempts, 5 failures, 0 retries (0 refused), 0 failed open"
-    )
+    assert table.splitlines()[0] == ("orders: 6 calls, 6 attempts, 5 failures, 0 retries (0 refused), 0 failed open")
     assert "open for" in table
     assert "12.50 ms" in table
     assert len({len(line) for line in table.splitlines()[1:]}) == 1
@@ -557,7 +572,7 @@ def test_a_picker_of_ones_own_needs_two_methods():
 
 
 def test_a_picker_that_returns_a_tried_node_is_overruled():
-    """A retry never goes back to where it failed while somebody else is ready: the least used of the others is taken."""
+    """A retry never goes back to where it failed while others are ready: the least used of them is taken."""
     made, _ = balancer("a", "b", "c", scheduler=Stubborn())
     busy = made.acquire(tried("a", "c"))
     assert host(busy) == "b"

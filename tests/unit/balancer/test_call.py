@@ -21,7 +21,8 @@ def expected(outcome, replayable, can_resend, attempts_left, in_time, affordable
     if outcome.result is Result.OK or (outcome.result is Result.CANCELLED and not outcome.retryable):
         return False
     safe = outcome.result in (Result.UNREACHABLE, Result.CANCELLED) or (replayable and outcome.retryable)
-    return safe and can_resend and attempts_left and in_time and affordable
+    free = outcome.result is Result.CANCELLED  # no endpoint has worked on it
+    return safe and can_resend and attempts_left and in_time and (affordable or free)
 
 
 OUTCOMES = [
@@ -70,7 +71,7 @@ def test_whether_a_call_goes_on(outcome, with_error):
         stats = made.stats()
         assert stats.retries == isinstance(verdict, RetryAfter)
         wanted = expected(outcome, *where[:-1], True)
-        assert stats.retries_refused == (wanted and not affordable)
+        assert stats.retries_refused == (wanted and not affordable and outcome.result is not Result.CANCELLED)
 
 
 def test_a_retry_goes_to_an_endpoint_that_was_not_tried():
@@ -108,6 +109,16 @@ def test_the_history_names_endpoint_cause_and_duration_of_each_failed_attempt():
     clock.advance(1.5)
     call.judge(lease, Outcome(Result.NO_ANSWER, cause="ReadTimeout"), error=BROKEN)
     assert call.history() == "2 attempts: a:80 ConnectError after 0.250 s, b:80 ReadTimeout after 1.500 s"
+
+
+def test_only_the_first_retry_of_what_was_never_sent_is_free():
+    """Each call may go elsewhere once without the budget; from then on it pays like all others."""
+    made, _ = balancer("a", "b", "c", budget=RetryBudget(ratio=0, floor=0))
+    call = Call(made, RetryPolicy(attempts=5), replayable=True)
+    outcome = Outcome(Result.CANCELLED, retryable=True, cause="PoolTimeout")
+    assert call.judge(call.begin(), outcome, error=BROKEN) == RetryAfter(0.0)
+    assert call.judge(call.begin(), outcome, error=BROKEN) == GiveUp()
+    assert (made.stats().retries, made.stats().retries_refused) == (1, 1)
 
 
 @pytest.mark.parametrize(("endpoints", "verdict"), [("ab", RetryAfter(0.0)), ("a", GiveUp())])

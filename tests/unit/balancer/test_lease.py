@@ -52,7 +52,7 @@ def test_settling_a_lease_twice_raises_and_changes_nothing(before, misuse):
     for step in before:
         getattr(lease, step)(*([ERROR] if step == "report" or before == ["release"] else []))
     stats = made.stats()
-    with pytest.raises(LeaseMisuse, match="a:80 was (reported|released) twice"):
+    with pytest.raises(LeaseMisuse, match=r"a:80 was (reported|released) twice"):
         getattr(lease, misuse)(ERROR)
     assert made.stats() == stats
     assert stats.failures == 1

@@ -138,9 +138,7 @@ def reopen(made, now):
 def test_the_open_time_doubles_up_to_its_limit():
     """1, 2, 4, 8, 16, 30, 30 seconds."""
     made = opened()
-    spans = [made.due]
-    for _ in range(6):
-        spans.append(reopen(made, made.due))
+    spans = [made.due, *(reopen(made, made.due) for _ in range(6))]
     assert spans == [1, 2, 4, 8, 16, 30, 30]
 
 

@@ -112,7 +112,13 @@ SCENARIOS = {
     "a bug, may run twice": ([Bug("x")], True, "a", Bug, 0),
     "a bug after a failure": ([REFUSED, Bug("x")], True, "ab", Bug, 1),
     "a driver's own error, not named": ([Vendor("x")], True, "a", Vendor, 0),
-    "a missing file of the user's": ([FileNotFoundError(errno.ENOENT, "no", "/etc/x")], True, "a", FileNotFoundError, 0),
+    "a missing file of the user's": (
+        [FileNotFoundError(errno.ENOENT, "no", "/etc/x")],
+        True,
+        "a",
+        FileNotFoundError,
+        0,
+    ),
     "too many open files here": ([OSError(errno.EMFILE, "too many")], True, "a", OSError, 0),
     "interrupted": ([KeyboardInterrupt()], True, "a", KeyboardInterrupt, 0),
 }

@@ -1,4 +1,4 @@
-"""Fork: the child starts with whole locks, other random numbers and nothing in flight, whatever the parent was doing."""
+"""Fork: the child has whole locks, other random numbers and nothing in flight, whatever the parent was doing."""
 
 import os
 import subprocess
@@ -153,7 +153,8 @@ def test_leases_of_the_parent_that_go_in_the_child_disturb_nothing():
 def test_the_child_keeps_what_was_learned():
     """Weights, drains, open circuits and statistics are facts about the endpoints, not about the process."""
     run("""
-        cluster = Cluster("orders", ["a:80", "b:80", "c:80"], breaker=CircuitBreaker(failures=1, open_s=60, open_max_s=60))
+        breaker = CircuitBreaker(failures=1, open_s=60, open_max_s=60)
+        cluster = Cluster("orders", ["a:80", "b:80", "c:80"], breaker=breaker)
         cluster.drain("b:80")
         lease = cluster.balancer.acquire(PickInfo(tried=("c:80",)))
         lease.release(Outcome(Result.UNREACHABLE))

@@ -40,7 +40,7 @@ def test_the_mean_is_plain_for_a_hundred_answers_and_moves_by_a_hundredth_after_
 
 
 def test_a_new_answer_has_a_twentieth_of_the_weight_when_answers_are_frequent():
-    """d = 0.95 d + 0.05 (ln x - m)."""
+    """D = 0.95 d + 0.05 (ln x - m)."""
     (node, other) = nodes = make(1, 1)
     built = picker(ShortestExpectedDelay(), nodes)
     for _ in range(1_000):

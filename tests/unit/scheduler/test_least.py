@@ -43,7 +43,7 @@ def test_the_pick_always_has_the_least_score(count, seed, steps):
 
 @pytest.mark.parametrize("count", [4, SCAN_LIMIT, SCAN_LIMIT + 1, 100])
 def test_a_tie_is_broken_with_equal_chances_whatever_lies_between(count):
-    """Of two idle nodes side by side among busy ones each gets half: 400 picks, standard deviation 10, four allowed."""
+    """Of two idle nodes side by side among busy ones each gets half: 400 picks, four standard deviations of 10."""
     nodes = make(*[1] * count)
     for node in nodes:
         node.in_flight = 5
@@ -56,7 +56,7 @@ def test_a_tie_is_broken_with_equal_chances_whatever_lies_between(count):
 
 @pytest.mark.parametrize("count", [SCAN_LIMIT, SCAN_LIMIT + 1, 300])
 def test_requests_one_at_a_time_visit_all_nodes(count):
-    """With nothing in flight all are equals; after ten picks a node nobody has been left out, nor had three times it."""
+    """With nothing in flight all are equals: after ten picks a node nobody was left out or had thrice that."""
     nodes = make(*[1] * count)
     index = picker(LeastConnections(), nodes)
     for _ in range(10 * count):
@@ -68,7 +68,7 @@ def test_requests_one_at_a_time_visit_all_nodes(count):
 
 
 def test_the_heap_stays_in_proportion_to_the_nodes():
-    """Entries that were left behind are cleared away: 50,000 requests over 50 nodes leave at most two entries a node."""
+    """Entries that were left behind are cleared away: 50,000 requests over 50 nodes leave at most two each."""
     nodes = make(*[1] * 50)
     index = picker(LeastConnections(), nodes)
     rng = Random(1)
