@@ -12,7 +12,7 @@ from typing import Any
 from lbkit._http.body import StreamTypes, Use, give_back
 from lbkit._http.classify import IDEMPOTENT, Classifier, can_rewind, is_stream_reset
 from lbkit._http.face import Face
-from lbkit._http.h1 import H1Connection
+from lbkit._http.h1 import Answer, H1Connection
 from lbkit._http.homes import Homes
 from lbkit._http.library import Library
 from lbkit._http.options import NO_OPTIONS, CallOptions, call_options
@@ -123,7 +123,7 @@ class Exchange:
             self._homes.detour(channel, url)
         else:
             pool = self._homes.pool(endpoint, url)
-            channel = await self._checkout(pool, endpoint, timeouts, end)
+            channel = pool.checkout(self._clock()) or await self._checkout(pool, endpoint, timeouts, end)
         keep = whole = False
         try:
             if channel.connection is None:
@@ -139,8 +139,12 @@ class Exchange:
             outcome = self._classifier.status(answer.status, answer.headers)
             extensions = answer.extensions
             extensions["lbkit"] = {"endpoint": endpoint.id, "attempt": len(call.failed) + 1}
-            if self._small(request.method, answer.status, answer.headers):
+            content = answer.content if type(answer) is Answer and self._buffer_bytes else None
+            if content is not None:
+                answer.stream.close()
+            elif self._small(request.method, answer.status, answer.headers):
                 content = await self._face.read(answer.stream, limits)
+            if content is not None:
                 whole = True
                 response = self._response(answer.status, answer.headers, self._types.bytes(content), extensions)
                 return outcome, response, None

@@ -74,6 +74,7 @@ class Homes:
         key = (endpoint.id, url.scheme, url.raw_host, url.port)
         pool = pools.get(key)
         if pool is None:
+            self._check(url)
             pool = pools.setdefault(key, Pool(self._limits, self._cluster.balancer.rng, sharing=self._sharing(url)))
             pool.closed = self.closed
         return pool
@@ -105,9 +106,14 @@ class Homes:
 
     def detour(self, channel: Channel, url: Any) -> None:
         """Put httpcore's own connection on a channel: it dials by itself, and is used once."""
+        self._check(url)
         context = self._context() if url.scheme == "https" else None
         channel.connection = self._face.httpcore_connection(channel.dialer, self.origin(url), context, self._more)
         channel.retired = True
+
+    def _check(self, url: Any) -> None:
+        if url.scheme not in ("http", "https") or not url.host:
+            raise self._library.http.UnsupportedProtocol(f"the request needs a URL with http:// or https://, not {url}")
 
     def origin(self, url: Any) -> Any:
         """Return httpcore's origin of a URL."""

@@ -54,7 +54,7 @@ class Demo:
         pytest.fail(f"the demo ended without {text!r}: {''.join(lines)}")
 
     def finish(self):
-        out, error = (stream and stream.decode() for stream in self.process.communicate(timeout=60))
+        out, error = ("" if stream is None else stream.decode() for stream in self.process.communicate(timeout=60))
         return self.process.returncode, out, error
 
     def __enter__(self):
