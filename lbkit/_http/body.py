@@ -132,7 +132,7 @@ class AsyncBody(Body):
         except Exception as error:  # noqa: BLE001 - whatever it was, the body is over
             self._parts = None
             if limits is not None and not isinstance(error, self._library.http.HTTPError):
-                error = shared.own(error, self._library)  # noqa: PLW2901 - httpcore's own kind from here on
+                error = shared.own(error, self._library)
             raise self.broke(error) from error.__cause__
 
     async def aclose(self) -> None:

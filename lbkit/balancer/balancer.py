@@ -31,6 +31,7 @@ from lbkit.scheduler import Scheduler, ShortestExpectedDelay
 from lbkit.scheduler.base import Indexes, Learns, untried
 
 logger = logging.getLogger("lbkit")
+logger.addHandler(logging.NullHandler())  # a library does not write to stderr unasked
 
 
 class Balancer:

@@ -15,6 +15,9 @@ from tests.rigs.ledger import Ledger
 from tests.rigs.replica import replicas
 from tests.twins.faces import Face, in_flight
 
+HTTP2_MODES = (
+    "refused_stream", "goaway_below", "goaway_zero", "goaway_graceful", "rst_internal", "rst_in_body", "calm", "ok",
+)  # fmt: skip
 SLOW = {"never_answer", "slow_headers", "slow_body", "stall_on_accept", "accept_queue_full"}
 FAST = sorted({*REQUEST_MODES, *CONNECT_MODES} - SLOW)
 POLICY = RetryPolicy(per_try_timeout=0.2, deadline=2.0)
@@ -28,7 +31,8 @@ async def post_all(face, client, ids, workers, numbers):
     async def work():
         for number in ids:
             try:
-                response = await client.post("/orders", headers={"X-Order-Id": f"{numbers}-{number}"}, content=b"x" * 50)
+                headers = {"X-Order-Id": f"{numbers}-{number}"}
+                response = await client.post("/orders", headers=headers, content=b"x" * 50)
                 ends[response.status_code] += 1
             except face.http.TransportError as error:
                 ends[type(error).__name__] += 1
@@ -77,7 +81,7 @@ def test_no_post_is_executed_twice_over_http2(tmp_path):
     async def scenario():
         options = {"verify": authority.client_context(), "http2": True}
         async with face.balanced(made, client={"base_url": "https://orders.test"}, **options) as client:
-            for mode in ("refused_stream", "goaway_below", "goaway_zero", "goaway_graceful", "rst_internal", "rst_in_body", "calm", "ok"):
+            for mode in HTTP2_MODES:
                 await anyio.to_thread.run_sync(lambda mode=mode: bad.control(mode=mode))
                 ends = await post_all(face, client, iter(range(200)), 10, mode)
                 check(ledger, mode, ends, 200)
@@ -99,7 +103,9 @@ def test_no_post_is_executed_twice_when_processes_die(face, tmp_path):
         async with face.balanced(made) as client:
             for turn, victim in enumerate(itertools.islice(itertools.cycle(some), 3)):
                 ids = iter(range(400))
-                sender = lambda ids=ids, turn=turn: post_all(face, client, ids, 8, f"turn{turn}")
+
+                async def sender(ids=ids, turn=turn):
+                    return await post_all(face, client, ids, 8, f"turn{turn}")
 
                 async def harm(victim=victim, turn=turn):
                     await face.sleep(0.05)

@@ -90,7 +90,9 @@ class Face:
                 results[at] = error
 
         if self.sync:
-            threads = [threading.Thread(target=self.run, args=(one, at), name=f"together-{at}") for at in range(len(works))]
+            threads = [
+                threading.Thread(target=self.run, args=(one, at), name=f"together-{at}") for at in range(len(works))
+            ]
             for thread in threads:
                 thread.start()
             for thread in threads:

@@ -215,7 +215,9 @@ async def test_the_trace_extension_works(face, pair):
     async with face.balanced(cluster) as client:
         answer = await client.get("/headers", extensions={"trace": trace if face.sync else async_trace})
         assert header(answer, "host") == "orders"
-        async with client.stream("GET", "/stream", extensions={"trace": trace if face.sync else async_trace}) as response:
+        async with client.stream(
+            "GET", "/stream", extensions={"trace": trace if face.sync else async_trace}
+        ) as response:
             assert await response.read()
     assert {"connection.connect_tcp.started", "http11.receive_response_headers.complete"} <= set(events)
     assert in_flight(cluster) == 0
@@ -233,6 +235,7 @@ async def test_ipv6_and_unix_sockets_serve_and_keep_the_logical_host(face, tmp_p
             assert {answer.json()["pid"] for answer in answers} == {six.pid, unix.pid}
             assert {header(answer, "host") for answer in answers} == {"orders.test"}
             for mark in ("trace",):
+
                 async def tracer(*_):
                     pass
 

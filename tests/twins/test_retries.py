@@ -56,7 +56,9 @@ async def test_a_refused_connection_is_tried_elsewhere_whatever_the_method(face,
     assert in_flight(cluster) == 0
 
 
-@pytest.mark.parametrize("mode", ["close_after_request", "rst_after_request", "fin_mid_body", "garbage", "never_answer"])
+@pytest.mark.parametrize(
+    "mode", ["close_after_request", "rst_after_request", "fin_mid_body", "garbage", "never_answer"]
+)
 @twin
 async def test_what_may_have_been_acted_on_is_sent_again_only_if_it_may_run_twice(face, pair, mode):
     """HT-9: GET, an Idempotency-Key and `replayable` go elsewhere; a bare POST fails, and PUT said not to be does."""
