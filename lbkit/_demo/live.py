@@ -14,8 +14,8 @@ from rich.text import Text
 from lbkit._demo.frame import SCORE_HEADINGS, Frame, Report, Row, Score, milliseconds
 
 COLUMNS = (
-    ("replica", "left", 7), ("state and reason", "left", 23), ("share", "right", 5), ("in flight", "right", 6),
-    ("latency", "right", 7), ("failures", "right", 8), ("what the demo did", "left", 17),
+    ("replica", "left", 7), ("state and reason", "left", 24), ("share", "right", 5), ("in flight", "right", 6),
+    ("latency", "right", 7), ("failures", "right", 8), ("done by the demo", "left", 16),
 )  # fmt: skip
 
 

@@ -228,6 +228,17 @@ class AsyncDialer:
         if self.stream is not None:
             self.stream.abort()
 
+    def disown(self) -> None:
+        """Close the socket and leave the event loop alone: it is the parent's, and so is what it waits for.
+
+        A close by the loop would remove the socket from the parent's epoll set, which the child shares.
+        """
+        if self.stream is not None:
+            sock = self.stream.get_extra_info("socket")
+            sock = getattr(sock, "_sock", sock)  # asyncio's and trio's are wrappers
+            if hasattr(sock, "close"):
+                sock.close()
+
     def is_dead(self) -> bool:
         """Whether the peer's end of file has come; under trio it is not known without reading."""
         return self.stream is not None and bool(self.stream.get_extra_info("is_at_end"))

@@ -188,6 +188,8 @@ class SyncDialer:
         if self.stream is not None:
             self.stream.close()
 
+    disown = close
+
     def is_dead(self) -> bool:
         """Not known without reading."""
         return False

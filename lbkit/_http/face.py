@@ -7,11 +7,12 @@ sync transport runs the same coroutine to its end with one `send`; the async tra
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 import sys
 import threading
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Protocol, TypeVar
 
 import anyio
@@ -84,6 +85,9 @@ class Face(Protocol):
     def home(self) -> object:
         """Return what connections belong to: the event loop, or one object for all threads."""
 
+    def in_home(self, home: Any, action: Callable[[], None]) -> None:
+        """Run `action` in the event loop `home`: now if that is the present one, soon otherwise, never if it ended."""
+
     def waiter(self) -> Any:
         """Make a place in a queue."""
 
@@ -129,6 +133,10 @@ class SyncFace:
     def home(self) -> object:
         """All threads share their connections."""
         return self._home
+
+    def in_home(self, home: Any, action: Callable[[], None]) -> None:  # noqa: ARG002
+        """Run it."""
+        action()
 
     waiter = SyncWaiter
 
@@ -188,6 +196,18 @@ class AsyncFace:
         if _in_trio():
             return sys.modules["trio"].lowlevel.current_trio_token()
         return asyncio.get_running_loop()
+
+    def in_home(self, home: Any, action: Callable[[], None]) -> None:
+        """Run it here, or in another thread's loop."""
+        if _in_trio():
+            here: object = sys.modules["trio"].lowlevel.current_trio_token()
+        else:
+            here = asyncio._get_running_loop()  # noqa: SLF001 - public but for its name, and unlike the other never raises
+        if home is here:
+            action()
+        elif home is not None:
+            with contextlib.suppress(RuntimeError):  # it has ended, and its connections with it
+                (home.run_sync_soon if hasattr(home, "run_sync_soon") else home.call_soon_threadsafe)(action)
 
     waiter = AsyncWaiter
 

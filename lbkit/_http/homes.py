@@ -1,15 +1,18 @@
 """Where a transport's connections live: per event loop (or for all threads), endpoint and origin.
 
-A connection belongs to the event loop in which it was made, so an async transport that is used in several loops has
-connections in each; what belongs to a loop that has ended is forgotten. Endpoints that have left the cluster have their
-idle connections closed at the next request, and the others as their responses end.
+A connection belongs to the event loop in which it was made, and only code in that loop may touch it. So an async
+transport that is used in several loops has connections in each, which are closed when their loop ends, whether or not
+the transport was closed. Endpoints that have left the cluster have their idle connections closed at the next request,
+and the others as their responses end.
 """
 
 from __future__ import annotations
 
 import functools
 import ssl
+import threading
 import weakref
+from collections.abc import AsyncIterator
 from typing import Any
 
 from lbkit._http.face import Face
@@ -24,6 +27,44 @@ from lbkit.runtime import fork
 from lbkit.runtime.cluster import Cluster
 
 PoolKey = tuple[str, str, bytes, int | None]
+_PARENTS: list[object] = []
+"""In the child of a fork: what belongs to the parent's event loops. Collecting it would act on those loops."""
+
+
+class Home:
+    """The pools of one event loop, or of all threads."""
+
+    __slots__ = ("_owner", "farewell", "pools", "version")
+
+    def __init__(self, owner: object) -> None:
+        try:
+            self._owner: Any = weakref.ref(owner)
+        except TypeError:
+            self._owner = lambda: owner
+        self.pools: dict[PoolKey, Pool] = {}
+        self.version = -1
+        self.farewell: Any = None
+
+    @property
+    def owner(self) -> Any:
+        """The event loop, or None once it is gone."""
+        return self._owner()
+
+    def close(self) -> None:
+        """Close idle connections now and the others as their responses end. Only for code in the event loop."""
+        for pool in list(self.pools.values()):
+            pool.close()
+        farewell, self.farewell = self.farewell, None
+        if farewell is not None:
+            until_done(farewell.aclose())
+
+    async def until_the_loop_ends(self) -> AsyncIterator[None]:
+        """Close when this generator is closed: event loops end with closing the generators that are left."""
+        try:
+            yield
+        finally:
+            self.farewell = None
+            self.close()
 
 
 @functools.lru_cache(maxsize=64)
@@ -51,8 +92,10 @@ class Homes:
             "keepalive_expiry": self._expiry_s, "http1": options["http1"], "http2": options["http2"],
             "local_address": options["local_address"], "socket_options": options["socket_options"],
         }  # fmt: skip
-        self._pools: dict[int, tuple[Any, dict[PoolKey, Pool]]] = {}
-        self._version = -1
+        self._homes: dict[int, Home] = {}
+        self._lock = threading.Lock()
+        if not face.multiplexes:
+            weakref.finalize(self, _close_all, self._homes)  # also when the interpreter ends with the transport open
         self._inner: dict[str, Any] = {}
         self.inner = options["inner"]
         self.closed = False
@@ -60,22 +103,17 @@ class Homes:
 
     def pool(self, endpoint: Endpoint, url: Any) -> Pool:
         """Return the pool for an endpoint and the origin of a URL."""
-        if self._version != self._cluster.balancer.version:
-            self._prune()
-        home = self._face.home()
-        try:
-            owner, pools = self._pools[id(home)]
-            if owner() is not home:
-                raise KeyError  # noqa: TRY301 - another loop had this address before
-        except KeyError:
-            self._forget_ended_homes()
-            pools = {}
-            self._pools[id(home)] = (_reference(home), pools)
+        owner = self._face.home()
+        home = self._homes.get(id(owner))
+        if home is None or home.owner is not owner:
+            home = self._settle(owner)
+        if home.version != self._cluster.balancer.version:
+            self._prune(home)
         key = (endpoint.id, url.scheme, url.raw_host, url.port)
-        pool = pools.get(key)
+        pool = home.pools.get(key)
         if pool is None:
             self._check(url)
-            pool = pools.setdefault(key, Pool(self._limits, self._cluster.balancer.rng, sharing=self._sharing(url)))
+            pool = home.pools.setdefault(key, Pool(self._limits, self._cluster.balancer.rng, sharing=self._sharing(url)))
             pool.closed = self.closed
         return pool
 
@@ -128,25 +166,38 @@ class Homes:
         key = tuple(cert) if isinstance(cert, list) else cert
         return shared_context(self._library, verify, key, self._options["trust_env"], self._http2)
 
-    def _prune(self) -> None:
-        self._version = self._cluster.balancer.version
-        present = self._cluster.balancer.endpoints()
-        for _, pools in list(self._pools.values()):
-            for key in [key for key in list(pools) if key[0] not in present]:
-                pools.pop(key).close()
+    def _settle(self, owner: object) -> Home:
+        with self._lock:
+            home = self._homes.get(id(owner))
+            if home is None or home.owner is not owner:  # or another loop had this address before
+                for number in [number for number, other in self._homes.items() if _has_ended(other.owner)]:
+                    del self._homes[number]
+                home = self._homes[id(owner)] = Home(owner)
+                if self._face.multiplexes:
+                    home.farewell = home.until_the_loop_ends()
+                    until_done(home.farewell.__anext__())
+            return home
 
-    def _forget_ended_homes(self) -> None:
-        for number, (owner, _) in list(self._pools.items()):
-            home = owner()
-            if home is None or (hasattr(home, "is_closed") and home.is_closed()):
-                del self._pools[number]
+    def _prune(self, home: Home) -> None:
+        home.version = self._cluster.balancer.version
+        present = self._cluster.balancer.endpoints()
+        for key in [key for key in list(home.pools) if key[0] not in present]:
+            pool = home.pools.pop(key, None)
+            if pool is not None:
+                pool.close()
+
+    def pools(self) -> list[Pool]:
+        """Return all pools."""
+        return [pool for home in list(self._homes.values()) for pool in list(home.pools.values())]
 
     def close(self) -> None:
-        """Close what is idle; what is in use closes as its response ends."""
+        """Close what is idle; what is in use closes as its response ends. Safe in any thread; again does nothing."""
         self.closed = True
-        for _, pools in list(self._pools.values()):
-            for pool in list(pools.values()):
-                pool.close()
+        with self._lock:
+            homes = list(self._homes.values())
+            self._homes.clear()
+        for home in homes:
+            self._face.in_home(home.owner, home.close)
 
     def before_fork(self) -> None:
         """Nothing to hold: the child forgets the pools whatever their state."""
@@ -154,10 +205,12 @@ class Homes:
     def after_fork(self, *, child: bool) -> None:
         """In the child, let go of the parent's connections."""
         if child:
-            for _, pools in self._pools.values():
-                for pool in pools.values():
-                    pool.abandon()
-            self._pools.clear()
+            self._lock = threading.Lock()
+            for pool in self.pools():
+                pool.abandon()
+            if self._face.multiplexes:
+                _PARENTS.extend(self._homes.values())
+            self._homes.clear()
 
     # -- transports of the user's own
 
@@ -202,8 +255,19 @@ class Homes:
         return copy
 
 
-def _reference(home: Any) -> Any:
+def _has_ended(loop: Any) -> bool:
+    return loop is None or (hasattr(loop, "is_closed") and loop.is_closed())
+
+
+def _close_all(homes: dict[int, Home]) -> None:
+    for home in homes.values():
+        home.close()
+
+
+def until_done(awaitable: Any) -> None:
+    """Run something that never suspends."""
     try:
-        return weakref.ref(home)
-    except TypeError:
-        return lambda: home
+        awaitable.send(None)
+    except StopIteration:
+        return
+    raise RuntimeError("it suspended")

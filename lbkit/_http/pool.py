@@ -33,6 +33,9 @@ class Dialer(Protocol):
     def close(self) -> None:
         """Close without waiting."""
 
+    def disown(self) -> None:
+        """Close this process's copy of the socket alone: the connection is the parent's."""
+
     def is_dead(self) -> bool:
         """Whether the peer is known to have closed the connection."""
 
@@ -301,10 +304,11 @@ class Pool:
         """Forget everything without a lock: in the child of a fork the connections are the parent's."""
         self._lock = threading.Lock()
         self.closed = True
-        for channel in (*self._idle, *self._shared):
-            channel.close()
+        for channel in (*self._idle, *self._shared, *self._busy):
+            channel.dialer.disown()
         self._idle.clear()
         self._shared.clear()
+        self._busy.clear()
 
     def __repr__(self) -> str:
         return f"<Pool open={self._open} idle={len(self._idle)} waiting={len(self._waiters)}>"

@@ -76,7 +76,7 @@ async def storm(face, client, how, rng, count):
 
 def pools(client):
     homes = client.raw._transport._core.homes
-    return [pool for _, some in homes._pools.values() for pool in some.values()]
+    return homes.pools()
 
 
 @pytest.mark.parametrize(("face", "how", "limited"), CASES)
@@ -186,4 +186,4 @@ def test_one_transport_serves_several_event_loops():
             thread.join()
         asyncio.run(use())
         assert made.stats().calls == 25
-        assert len(transport._core.homes._pools) <= 1
+        assert len(transport._core.homes._homes) <= 1

@@ -140,7 +140,7 @@ def test_the_live_view_fits_80_columns_and_ends_with_the_comparison():
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.decode())
     lines = [line.rpartition("\r")[2] for line in text.replace("\r\n", "\n").split("\n")]
     assert max(len(line) for line in lines) <= 80
-    assert text.count("what the demo did") > 5
+    assert text.count("done by the demo") > 5
     ending = text.rpartition("Ctrl-C ends it")[2]
     table, _, words = ending.partition("With lbkit: no failed request; behind DNS round robin: ")
     assert re.search(r"lbkit +\d+ +0 .*\n *DNS round robin +\d+ +[1-9]", table.replace("\r", ""))
