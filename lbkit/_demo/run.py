@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import signal
 import sys
 import time
@@ -185,7 +184,6 @@ def run(options: Options) -> int:
             return _refuse(MISSING_RICH, 2)
         if sys.stdout.isatty():
             view = LiveView()
-    logging.getLogger("lbkit").addHandler(logging.NullHandler())  # the view tells the same, better
     demo = Demo(options, view)
     try:
         with view:

@@ -25,6 +25,8 @@ from lbkit.errors import DeadlineExceeded, NoEndpointAvailable
 from lbkit.runtime.cluster import Cluster
 
 NO_TIMEOUTS: dict[str, float | None] = {}
+LOOK_S = 0.5
+"""How often a waiter looks for responses that were dropped unread, in seconds: a finalizer can wake nobody."""
 
 
 class Exchange:
@@ -227,8 +229,14 @@ class Exchange:
                 return self._homes.open(endpoint, pool.retire_at(self._clock()))
 
     async def _wait(self, pool: Pool, waiter: Any, timeout: float | None) -> Turn | None:
+        end = math.inf if timeout is None else self._clock() + timeout
         try:
-            await waiter.wait(timeout)
+            while waiter.turn is None:
+                now = self._clock()
+                if now >= end:
+                    break
+                await waiter.wait(min(LOOK_S, end - now))
+                pool.settle_dropped(self._clock())
         except BaseException:
             pool.leave(waiter, self._clock())
             raise

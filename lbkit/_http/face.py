@@ -260,7 +260,7 @@ class AsyncFace:
                     parts.append(part)
                     scope.deadline = anyio.current_time() + limits.read()
                 return b"".join(parts)
-            raise self._library.core.ReadTimeout("the body did not end in time")
+            raise self._library.core.ReadTimeout("the body did not end in time")  # noqa: TRY301 - passes `own` as it is
         except Exception as error:
             lost = shared.own(error, self._library)
             if lost is error:

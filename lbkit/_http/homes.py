@@ -113,7 +113,8 @@ class Homes:
         pool = home.pools.get(key)
         if pool is None:
             self._check(url)
-            pool = home.pools.setdefault(key, Pool(self._limits, self._cluster.balancer.rng, sharing=self._sharing(url)))
+            rng = self._cluster.balancer.rng
+            pool = home.pools.setdefault(key, Pool(self._limits, rng, sharing=self._sharing(url)))
             pool.closed = self.closed
         return pool
 

@@ -148,10 +148,8 @@ class Pool:
 
     def checkout(self, now: float) -> Channel | None:
         """Return a connection with one more request on it, or None where the caller is to reserve a slot."""
-        while self.dropped:
-            channel = self.dropped.popleft()
-            channel.retired = True
-            self.checkin(channel, now)
+        if self.dropped:
+            self.settle_dropped(now)
         if self._shared:
             with self._lock:
                 for channel in self._shared:
@@ -172,6 +170,16 @@ class Pool:
                 return channel
             self._forget(channel)
         return None
+
+    def settle_dropped(self, now: float) -> None:
+        """Take back what responses held that were dropped unread."""
+        while self.dropped:
+            try:
+                channel = self.dropped.popleft()
+            except IndexError:  # another thread took the last
+                return
+            channel.retired = True
+            self.checkin(channel, now)
 
     def _retire_shared(self) -> None:
         for channel in [channel for channel in self._shared if channel.retired and not channel.active]:

@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import random
-import threading
 
 import anyio
 import pytest
@@ -163,27 +162,3 @@ def test_a_response_that_is_dropped_unread_gives_its_slot_back(face):
     with replicas(1) as [one]:
         made = Cluster("orders", [one.address])
         face.run(scenario)
-
-
-def test_one_transport_serves_several_event_loops():
-    """Each loop has connections of its own; what belongs to a loop that has ended is forgotten (RL-5)."""
-    face = Face("httpx", "asyncio")
-    with replicas(2) as some:
-        made = Cluster("orders", [one.address for one in some])
-        # None is kept idle: what a loop leaves open when it ends is closed by nobody.
-        transport = face.transport(made, limits=face.http.Limits(max_keepalive_connections=0))
-
-        async def use():
-            client = face.http.AsyncClient(transport=transport, base_url="http://orders", trust_env=False)
-            for _ in range(5):
-                assert (await client.get("/")).status_code == 200
-            await asyncio.sleep(0)
-
-        threads = [threading.Thread(target=asyncio.run, args=(use(),)) for _ in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        asyncio.run(use())
-        assert made.stats().calls == 25
-        assert len(transport._core.homes._homes) <= 1

@@ -15,10 +15,9 @@ from tests.rigs.certs import Authority
 from tests.rigs.faulty import FaultServer
 from tests.rigs.h2server import H2Server, h2_servers
 from tests.rigs.leaks import leak_check
-from tests.rigs.ledger import Ledger
 from tests.rigs.ports import free_port
 from tests.rigs.replica import replicas
-from tests.twins.faces import Face, in_flight
+from tests.twins.faces import Face
 
 PER_TRY_S = 0.3
 DEADLINE_S = 3.0
