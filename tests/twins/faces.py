@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import anyio
 import trio
@@ -153,7 +153,7 @@ class Client:
         else:
             await self.raw.aclose()
 
-    async def __aenter__(self) -> "Client":
+    async def __aenter__(self) -> Self:
         if self.face.sync:
             self.raw.__enter__()
         else:

@@ -136,7 +136,7 @@ async def test_a_body_that_cannot_be_produced_again_is_never_sent_again(face, pa
         return answer, attempts(cluster)
 
     with FaultServer("close_after_request") as bad:
-        for name, content, files in bodies():
+        for _, content, files in bodies():
             if files is None:
                 with pytest.raises(face.http.RemoteProtocolError):
                     await ask(bad.address, content=content)
