@@ -85,7 +85,8 @@ __version__ = "0.1.0"
 def __getattr__(name: str) -> Any:
     home = _HOMES.get(name)
     if home is None:
-        raise AttributeError(f"module 'lbkit' has no attribute {name!r}")
+        hint = "; it is in lbkit.httpx and lbkit.httpx2" if name.endswith("Transport") else ""
+        raise AttributeError(f"module 'lbkit' has no attribute {name!r}{hint}")
     value = getattr(importlib.import_module(home), name)
     globals()[name] = value
     return value

@@ -11,8 +11,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NoReturn, Unpack
 
-import httpcore2
-import httpx2
+try:
+    import httpcore2
+    import httpx2
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        "lbkit.httpx2 needs httpx2: pip install 'lbkit-client[httpx2]'", name=error.name
+    ) from error
 
 from lbkit._http.library import Library
 from lbkit._http.options import TransportOptions

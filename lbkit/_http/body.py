@@ -80,6 +80,7 @@ class Body:
         self._library = library
         self._classifier = classifier
         self._limits = limits
+        self._closed = False
 
     def broke(self, error: BaseException) -> BaseException:
         """End the use after an error, and return the error as the library's."""
@@ -99,7 +100,8 @@ class SyncBody(Body):
         self._use.whole = True
 
     def close(self) -> None:
-        if self._use.lease is not None:  # the first time: afterwards the connection may be somebody else's
+        if not self._closed:  # the first time: afterwards the connection may be somebody else's
+            self._closed = True
             try:
                 self._stream.close()
             finally:
@@ -136,7 +138,8 @@ class AsyncBody(Body):
             raise self.broke(error) from error.__cause__
 
     async def aclose(self) -> None:
-        if self._use.lease is not None:
+        if not self._closed:
+            self._closed = True
             parts, self._parts = self._parts, None
             try:
                 if parts is not None and parts is not self._stream and hasattr(parts, "aclose"):

@@ -98,6 +98,8 @@ class Homes:
             weakref.finalize(self, _close_all, self._homes)  # also when the interpreter ends with the transport open
         self._inner: dict[str, Any] = {}
         self.inner = options["inner"]
+        if _is_transport(self.inner):
+            self._check_kind(self.inner)
         self.closed = False
         fork.register(self)
 
@@ -217,21 +219,25 @@ class Homes:
 
     def inner_for(self, endpoint: Endpoint) -> Any:
         """Return the user's transport for an endpoint."""
-        if hasattr(self.inner, "handle_request") or hasattr(self.inner, "handle_async_request"):
+        if _is_transport(self.inner):
             return self.inner
         transport = self._inner.get(endpoint.id)
         if transport is None:
-            transport = self._inner.setdefault(endpoint.id, self.inner(endpoint))
-            wanted = "handle_async_request" if self._face.multiplexes else "handle_request"
-            if not hasattr(transport, wanted):
-                raise ConfigError(f"inner: the transport for {endpoint.id} has no {wanted}; sync and async do not mix")
+            transport = self.inner(endpoint)
+            self._check_kind(transport, f" for {endpoint.id}")
+            transport = self._inner.setdefault(endpoint.id, transport)
         return transport
+
+    def _check_kind(self, transport: Any, where: str = "") -> None:
+        wanted = "handle_async_request" if self._face.multiplexes else "handle_request"
+        if not hasattr(transport, wanted):
+            raise ConfigError(f"inner: the transport{where} has no {wanted}; sync and async do not mix")
 
     def inner_transports(self) -> list[Any]:
         """Return the user's transports, to be closed, and forget them."""
         made = list(self._inner.values())
         self._inner.clear()
-        return made if callable(self.inner) and not hasattr(self.inner, "close") else [self.inner]
+        return [self.inner] if _is_transport(self.inner) else made
 
     def rewritten(self, request: Any, body: Any, endpoint: Endpoint, limit: float | None) -> Any:
         """Return a copy of the request that goes to the endpoint's address and still names the logical host."""
@@ -254,6 +260,10 @@ class Homes:
         if isinstance(stream, self._library.http.ByteStream):
             copy.read()  # so that mock transports and adapters find `request.content`
         return copy
+
+
+def _is_transport(inner: Any) -> bool:
+    return hasattr(inner, "handle_request") or hasattr(inner, "handle_async_request")
 
 
 def _has_ended(loop: Any) -> bool:

@@ -71,7 +71,7 @@ class Library:
                 return error
             else:
                 target = next(self.errors[base] for base in kind.__mro__ if base in self.errors)
-        translated = target(str(error))
+        translated = target(_words(error))
         translated.__cause__ = error
         return translated
 
@@ -81,6 +81,24 @@ class Library:
             kind = self.not_ready if isinstance(error, NotReady) else self.no_endpoint
             return kind(error.cluster, error.reasons, error.retry_after_s)
         return self.deadline(str(error))
+
+
+_WORDLESS = {
+    "ConnectionNotAvailable": "the endpoint closed the connection before it processed the request",
+    "ConnectTimeout": "the endpoint did not accept the connection in time",
+    "ReadTimeout": "the endpoint did not answer in time",
+    "WriteTimeout": "the endpoint did not take the request in time",
+}
+
+
+def _words(error: BaseException) -> str:
+    """Return an error's text, or that of what caused it: under trio httpcore's errors have none of their own."""
+    reason: BaseException | None = error
+    while reason is not None:
+        if text := str(reason):
+            return text
+        reason = reason.__cause__ or reason.__context__
+    return _WORDLESS.get(type(error).__name__, "")
 
 
 def _hosted(ours: type[Exception], theirs: type[Exception]) -> Any:

@@ -100,7 +100,8 @@ class Endpoint:
             "weight": weight, "priority": priority, "zone": zone, "server_name": server_name, "metadata": metadata,
         }  # fmt: skip
         if not isinstance(target, str):
-            raise ConfigError(f"an endpoint is text or an Endpoint, not {type(target).__name__}")
+            hint = ": write Static(*endpoints) for a list" if isinstance(target, list | tuple) else ""
+            raise ConfigError(f"an endpoint is text or an Endpoint, not {type(target).__name__}{hint}")
         if target.startswith("unix:"):
             return cls(path=target.removeprefix("unix:").removeprefix("//"), **more)  # type: ignore[arg-type]
         scheme, separator, _ = target.partition("://")

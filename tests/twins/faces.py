@@ -144,7 +144,11 @@ class Client:
                 yield Streaming(self.face, response)
         else:
             async with self.raw.stream(method, url, **options) as response:
-                yield Streaming(self.face, response)
+                streaming = Streaming(self.face, response)
+                try:
+                    yield streaming
+                finally:
+                    await streaming.close_parts()
 
     async def close(self) -> None:
         """Close the client and its transport."""
@@ -173,6 +177,7 @@ class Streaming:
     def __init__(self, face: Face, raw: Any) -> None:
         self.face = face
         self.raw = raw
+        self._open: Any = None
 
     async def parts(self) -> AsyncIterator[bytes]:
         """The body as it comes; to be read to its end."""
@@ -184,11 +189,18 @@ class Streaming:
                 yield part
 
     async def first_part(self) -> bytes:
-        """The first part of the body; the iterator is closed, the response is not."""
-        if self.face.sync:
-            return next(self.raw.iter_raw())
-        async with contextlib.aclosing(self.raw.aiter_raw()) as parts:
-            return await anext(parts)
+        """The first part of the body; the response stays open."""
+        self._open = iter(self.raw.stream) if self.face.sync else aiter(self.raw.stream)
+        return next(self._open) if self.face.sync else await anext(self._open)
+
+    async def rest(self) -> bytes:
+        """What comes after the first part."""
+        return b"".join(self._open) if self.face.sync else b"".join([part async for part in self._open])
+
+    async def close_parts(self) -> None:
+        """Close the iterator of `first_part`: trio warns of generators that are left to the collector."""
+        if hasattr(self._open, "aclose"):
+            await self._open.aclose()
 
     async def read(self) -> bytes:
         """The whole body."""

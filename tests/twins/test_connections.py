@@ -4,7 +4,6 @@ import pytest
 
 from lbkit import Cluster, ConfigError, RetryPolicy
 from tests.rigs.faulty import FaultServer
-from tests.rigs.ports import eventually
 from tests.twins.faces import attempts, in_flight
 from tests.twins.twin import addresses, twin
 
@@ -170,7 +169,7 @@ async def test_a_closed_transport_closes_what_is_idle_and_lets_a_stream_finish(f
         with pytest.raises(RuntimeError, match="closed"):
             await client.get()
         assert b"data: 7" in await response.read()
-    assert sockets_to(pair[0]) == []
+    await face.eventually(lambda: sockets_to(pair[0]) == [])
     assert in_flight(cluster) == 0
     await client.close()
 
@@ -223,6 +222,3 @@ async def test_wrong_options_are_refused_at_construction(face, pair, options):
         face.transport(Cluster("orders", addresses(pair)), limits=face.http.Limits(max_connections=0))
     with pytest.raises(ConfigError):
         face.transport("orders")
-
-
-assert eventually

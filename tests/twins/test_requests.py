@@ -4,8 +4,6 @@ import hashlib
 import io
 import json
 
-import pytest
-
 from lbkit import Cluster
 from tests.twins.faces import attempts, in_flight
 from tests.twins.twin import addresses, header, twin
@@ -181,7 +179,6 @@ async def test_a_download_streams_and_holds_its_endpoint_to_the_end(face, pair):
     assert cluster.stats().failures == 0
 
 
-@pytest.mark.filterwarnings("ignore:Async generator 'httpx._client:ResourceWarning")  # httpx's own, under trio
 @twin
 async def test_a_response_that_is_closed_early_gives_back_its_lease_and_is_no_failure(face, pair):
     """HT-6: after the head, within the body, and twice; the next request is served."""

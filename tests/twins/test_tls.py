@@ -11,7 +11,7 @@ from tests.rigs.faulty import FaultServer
 from tests.rigs.leaks import leak_check
 from tests.rigs.ports import free_port
 from tests.rigs.replica import Replica
-from tests.twins.faces import FACES, Face, in_flight
+from tests.twins.faces import FACES, in_flight
 from tests.twins.twin import addresses, twin
 
 
@@ -196,6 +196,3 @@ async def test_a_transport_that_offers_http2_speaks_http1_with_those_who_do_not(
             assert {answer.http_version for answer in answers} == {"HTTP/1.1", "HTTP/2"}
             if not face.sync:
                 assert old.stats()["connections"] > 1, "those who waited for ALPN had the other connections to open"
-
-
-assert Face
