@@ -16,6 +16,7 @@ from typing import Any
 import anyio
 
 from lbkit._http.asyncio_stream import AsyncioStream, StreamTimeout
+from lbkit._http.dial_sync import has_ended
 from lbkit._http.library import Library
 from lbkit._http.line import Line
 from lbkit.core.endpoint import Endpoint
@@ -143,6 +144,8 @@ class BoundedTrioStream:
 
     def get_extra_info(self, info: str) -> Any:
         """Return what the stream knows."""
+        if info == "is_at_end":
+            return has_ended(self._stream.get_extra_info("socket"))
         return self._stream.get_extra_info(info)
 
 
@@ -240,7 +243,7 @@ class AsyncDialer:
                 sock.close()
 
     def is_dead(self) -> bool:
-        """Whether the peer's end of file has come; under trio it is not known without reading."""
+        """Whether the peer has closed the connection."""
         return self.stream is not None and bool(self.stream.get_extra_info("is_at_end"))
 
     async def sleep(self, seconds: float) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import select
 import socket
 import ssl
+import sys
 import time
 from collections.abc import Iterable
 from typing import Any
@@ -12,6 +13,23 @@ from typing import Any
 from lbkit._http.library import Library
 from lbkit._http.line import Line
 from lbkit.core.endpoint import Endpoint
+
+TCP_ESTABLISHED = 1
+"""The first byte of Linux's tcp_info is the state."""
+
+
+def has_ended(sock: Any) -> bool:
+    """Whether the peer has closed a TCP connection, asked of the kernel without reading: on Linux; False elsewhere.
+
+    To be readable is no sign of it over HTTP/2, where a server may send frames at any time.
+    """
+    if not hasattr(socket, "TCP_INFO") or sys.platform != "linux":
+        return False
+    try:
+        state: int = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
+    except OSError:
+        return bool(sock.fileno() < 0)  # closed here; a unix socket has no such option
+    return state != TCP_ESTABLISHED
 
 
 class SyncStream:
@@ -170,9 +188,41 @@ class SyncDialer:
                 raise
             return sock
         source = None if local_address is None else (local_address, 0)
-        sock = socket.create_connection((endpoint.host, endpoint.port), left, source)
+        sock = self._connect_tcp(left, source)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return sock
+
+    def _connect_tcp(self, left: float | None, source: tuple[str, int] | None) -> socket.socket:
+        """Connect to the first address of the endpoint that answers; all of them share the time.
+
+        `socket.create_connection` gives each of them all of it, which would outlive a deadline.
+        """
+        end = None if left is None else time.monotonic() + left
+        error: OSError = OSError(f"{self._endpoint.host} has no address")
+        for family, kind, protocol, _, address in socket.getaddrinfo(
+            self._endpoint.host, self._endpoint.port, type=socket.SOCK_STREAM
+        ):
+            sock = socket.socket(family, kind, protocol)
+            try:
+                if end is not None:
+                    left = end - time.monotonic()
+                    if left <= 0:
+                        raise TimeoutError  # noqa: TRY301
+                    sock.settimeout(left)
+                if source is not None:
+                    sock.bind(source)
+                sock.connect(address)
+            except OSError as failed:
+                sock.close()
+                error = failed
+                if isinstance(failed, TimeoutError) and end is not None and time.monotonic() >= end:
+                    break
+            except BaseException:
+                sock.close()
+                raise
+            else:
+                return sock
+        raise error
 
     async def dial(
         self, context: ssl.SSLContext | None, server_hostname: str, timeout: float | None, more: dict[str, Any]
@@ -191,8 +241,8 @@ class SyncDialer:
     disown = close
 
     def is_dead(self) -> bool:
-        """Not known without reading."""
-        return False
+        """Whether the peer has closed the connection."""
+        return self.stream is not None and has_ended(self.stream.get_extra_info("socket"))
 
     def sleep(self, seconds: float) -> None:
         """Part of httpcore's interface; unused, for retries are lbkit's."""

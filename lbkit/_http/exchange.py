@@ -20,8 +20,8 @@ from lbkit._http.pool import Channel, Pool, PoolFull, Turn
 from lbkit._http.shared import Limits
 from lbkit.balancer.call import Call, RetryAfter
 from lbkit.balancer.lease import Lease
-from lbkit.core.outcome import OK, Outcome
-from lbkit.errors import DeadlineExceeded, NoEndpointAvailable
+from lbkit.core.outcome import CANCELLED, OK, Outcome
+from lbkit.errors import ClusterClosed, DeadlineExceeded, NoEndpointAvailable
 from lbkit.runtime.cluster import Cluster
 
 NO_TIMEOUTS: dict[str, float | None] = {}
@@ -48,9 +48,11 @@ class Exchange:
         """Send a request of the library and return its response, open."""
         extension = request.extensions.get("lbkit")
         options = NO_OPTIONS if extension is None else call_options(extension)
-        call = self._cluster.call(
-            replayable=_replayable(request, options), deadline=options.deadline, hash_key=options.hash_key
-        )
+        replayable = _replayable(request, options)
+        try:
+            call = self._cluster.call(replayable=replayable, deadline=options.deadline, hash_key=options.hash_key)
+        except ClusterClosed as error:
+            raise self._library.host_error(error) from None
         fallback: Any = None
         body = None if can_rewind(request.stream, self._types.bytes) else self._types.one_shot(request.stream)
         while True:
@@ -74,13 +76,12 @@ class Exchange:
             try:
                 answer = await self._attempt(request, body, lease, call)
             except BaseException as error:
-                verdict = call.judge(
-                    lease, self._classifier.error(error), error=error, can_resend=body is None or not body.begun
-                )
+                outcome = self._classifier.error(error)
+                verdict = call.judge(lease, outcome, error=error, can_resend=body is None or not body.begun)
                 if not isinstance(verdict, RetryAfter):
                     if not isinstance(error, Exception):
                         raise
-                    if fallback is not None:
+                    if fallback is not None and outcome is not CANCELLED:  # which is the user's own exception
                         return fallback
                     translated = self._library.translate(error)
                     if call.failed:

@@ -78,7 +78,7 @@ class H1Connection:
         self._idle = True
         self._head = RequestHead([])
         self._left = -1  # bytes of a usual answer's body that have not come; -1 where h11 has the exchange
-        self._excess = False
+        self._spoiled = False
         self._came = b""  # and those that have come and were not read
         self.run = run
         """Runs a coroutine to its end under the blocking face; None under the async one."""
@@ -102,10 +102,10 @@ class H1Connection:
     async def _exchange_usual(
         self, data: bytes, method: str, target: bytes, body: bytes | None, timeouts: Timeouts
     ) -> Answer:
-        try:  # noqa: SIM105 - a context manager costs on the hot path
+        try:
             await self._stream.send(data, timeouts.get("write"))
         except self._core.WriteError:
-            pass  # a server may refuse a body half-way and still have answered: what it said counts
+            self._spoiled = True  # a server may refuse a body half-way and still have answered: what it said counts
         timeout = timeouts.get("read")
         data = await self._stream.receive(READ_BYTES, timeout)
         answer = usual_answer(data)
@@ -137,7 +137,7 @@ class H1Connection:
         except h11.LocalProtocolError as error:
             raise self._core.LocalProtocolError(str(error)) from error
         except self._core.WriteError:
-            pass  # as in _exchange_usual
+            self._spoiled = True  # as in _exchange_usual
 
     async def _answer(self, method: str, timeout: float | None) -> Answer:
         event = await self._next_event(timeout)
@@ -157,8 +157,13 @@ class H1Connection:
         state, send = self._state, self._stream.send
         await send(head, timeout)
         if self.run is None:
-            async for part in body:
-                await send(state.send(h11.Data(data=part)) or b"", timeout)
+            parts = aiter(body)
+            try:
+                async for part in parts:
+                    await send(state.send(h11.Data(data=part)) or b"", timeout)
+            finally:
+                if hasattr(parts, "aclose"):
+                    await parts.aclose()  # a generator is not left to the collector
         else:
             for part in body:
                 await send(state.send(h11.Data(data=part)) or b"", timeout)
@@ -198,13 +203,13 @@ class H1Connection:
                 f"peer closed connection without sending complete message body ({self._left} bytes are missing)"
             )
         if len(part) > self._left:  # bytes nobody asked for spoil the next answer
-            part, self._excess = part[: self._left], True
+            part, self._spoiled = part[: self._left], True
         self._left -= len(part)
         return part
 
     def finish(self) -> None:
         """End the exchange: the connection is idle if both sides have said all, and of no more use otherwise."""
-        if self._idle or self._left > 0 or self._excess:
+        if self._idle or self._left > 0 or self._spoiled:
             return
         if self._left < 0:
             state = self._state

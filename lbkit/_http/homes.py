@@ -26,7 +26,7 @@ from lbkit.errors import ConfigError
 from lbkit.runtime import fork
 from lbkit.runtime.cluster import Cluster
 
-PoolKey = tuple[str, str, bytes, int | None]
+PoolKey = tuple[str, str, bytes, int | None, str | None]
 _PARENTS: list[object] = []
 """In the child of a fork: what belongs to the parent's event loops. Collecting it would act on those loops."""
 
@@ -68,12 +68,15 @@ class Home:
 
 
 @functools.lru_cache(maxsize=64)
-def shared_context(library: Library, verify: bool | str, cert: Any, trust_env: bool, http2: bool) -> ssl.SSLContext:  # noqa: ARG001
+def shared_context(
+    library: Library, verify: bool | str, cert: Any, trust_env: bool, alpn: tuple[str, ...]
+) -> ssl.SSLContext:
     """Return the TLS context for these options: making one takes tens of milliseconds, so it is made once.
 
-    `http2` is part of the key because the protocols to offer are set on the context itself.
+    The protocols to offer are part of the key, for they are set on the context itself.
     """
     context: ssl.SSLContext = library.http.create_ssl_context(verify=verify, cert=cert, trust_env=trust_env)
+    context.set_alpn_protocols(list(alpn))
     return context
 
 
@@ -87,7 +90,7 @@ class Homes:
         self._options = options
         self._limits, self._expiry_s = pool_limits(options)
         self._http2 = options["http2"]
-        self._alpn = ["h2"] * options["http2"] + ["http/1.1"] * options["http1"]
+        self._alpn = ("h2",) * options["http2"] + ("http/1.1",) * options["http1"]
         self._more = {
             "keepalive_expiry": self._expiry_s, "http1": options["http1"], "http2": options["http2"],
             "local_address": options["local_address"], "socket_options": options["socket_options"],
@@ -111,7 +114,7 @@ class Homes:
             home = self._settle(owner)
         if home.version != self._cluster.balancer.version:
             self._prune(home)
-        key = (endpoint.id, url.scheme, url.raw_host, url.port)
+        key = (endpoint.id, url.scheme, url.raw_host, url.port, endpoint.server_name)
         pool = home.pools.get(key)
         if pool is None:
             self._check(url)
@@ -133,13 +136,12 @@ class Homes:
         url = request.url
         name = request.extensions.get("sni_hostname") or endpoint.server_name or url.raw_host.decode("ascii")
         context = self._context() if url.scheme == "https" else None
-        if context is not None:
-            context.set_alpn_protocols(self._alpn)
         stream = await channel.dialer.dial(context, name, timeout, self._more)
         tls = stream.get_extra_info("ssl_object")
         spoken = tls.selected_alpn_protocol() if tls is not None else None
         if spoken == "h2" or not self._more["http1"]:
             channel.connection = self._face.http2(stream, self.origin(url), self._expiry_s)
+            channel.http2 = True
             channel.shared = self._face.multiplexes
         else:
             clock = self._cluster.balancer.clock
@@ -154,7 +156,9 @@ class Homes:
 
     def _check(self, url: Any) -> None:
         if url.scheme not in ("http", "https") or not url.host:
-            raise self._library.http.UnsupportedProtocol(f"the request needs a URL with http:// or https://, not {url}")
+            raise self._library.http.UnsupportedProtocol(
+                f"the request needs a URL with http:// or https:// and a host; it has {url.scheme!r} and {url.host!r}"
+            )
 
     def origin(self, url: Any) -> Any:
         """Return httpcore's origin of a URL."""
@@ -164,10 +168,11 @@ class Homes:
     def _context(self) -> ssl.SSLContext:
         verify = self._options["verify"]
         if isinstance(verify, ssl.SSLContext):
+            verify.set_alpn_protocols(list(self._alpn))  # a context of the user's own: shared by whom, we do not know
             return verify
         cert = self._options["cert"]
         key = tuple(cert) if isinstance(cert, list) else cert
-        return shared_context(self._library, verify, key, self._options["trust_env"], self._http2)
+        return shared_context(self._library, verify, key, self._options["trust_env"], self._alpn)
 
     def _settle(self, owner: object) -> Home:
         with self._lock:
@@ -211,6 +216,8 @@ class Homes:
             self._lock = threading.Lock()
             for pool in self.pools():
                 pool.abandon()
+            _PARENTS.extend(self._inner.values())
+            self._inner.clear()
             if self._face.multiplexes:
                 _PARENTS.extend(self._homes.values())
             self._homes.clear()

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
-from lbkit.errors import DeadlineExceeded, NoEndpointAvailable, NotReady
+from lbkit.errors import ClusterClosed, DeadlineExceeded, NoEndpointAvailable, NotReady
 
 _SHARED_ERRORS = (
     "ConnectError", "ConnectTimeout", "LocalProtocolError", "NetworkError", "PoolTimeout", "ProtocolError",
@@ -27,7 +27,7 @@ class Library:
         http: `httpx` or `httpx2`.
         core: `httpcore` or `httpcore2`.
         errors: The core's exceptions and what the library calls them.
-        no_endpoint, not_ready, deadline: lbkit's errors as the library's own kind, so that a user's
+        no_endpoint, not_ready, closed, deadline: lbkit's errors as the library's own kind, so that a user's
             `except httpx.TransportError` keeps working.
         plain: httpcore's own ways to send, sync and async, as they were when lbkit was imported: a test that mocks
             httpcore has put others in their place.
@@ -39,6 +39,7 @@ class Library:
     errors: dict[type[BaseException], type[Exception]] = field(init=False)
     no_endpoint: type[Exception] = field(init=False)
     not_ready: type[Exception] = field(init=False)
+    closed: type[Exception] = field(init=False)
     deadline: type[Exception] = field(init=False)
     plain: tuple[Any, Any] = field(init=False)
     lost: type[Exception] = field(init=False)
@@ -50,6 +51,7 @@ class Library:
             "not_ready": _hosted(NotReady, self.http.ConnectError),
             "lost": type("ConnectionLost", (self.core.RemoteProtocolError,), {}),
             "plain": (self.core.HTTPConnection.handle_request, self.core.AsyncHTTPConnection.handle_async_request),
+            "closed": _hosted(ClusterClosed, self.http.ConnectError),
             "deadline": _hosted(DeadlineExceeded, self.http.ReadTimeout),
         }
         for name, value in values.items():
@@ -80,7 +82,7 @@ class Library:
         if isinstance(error, NoEndpointAvailable):
             kind = self.not_ready if isinstance(error, NotReady) else self.no_endpoint
             return kind(error.cluster, error.reasons, error.retry_after_s)
-        return self.deadline(str(error))
+        return (self.closed if isinstance(error, ClusterClosed) else self.deadline)(str(error))
 
 
 _WORDLESS = {

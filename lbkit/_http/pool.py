@@ -51,19 +51,21 @@ class Channel:
         dialer: Makes it and closes it.
         line: Bounds the waits of an exclusive connection.
         active: Requests on it now.
+        http2: Whether it speaks HTTP/2.
         shared: Whether several requests may use it at once (HTTP/2, async).
         retire_at: When it takes no more requests.
         retired: Whether it takes no more requests and closes after the last.
         stale_at: When it has been idle for too long.
     """
 
-    __slots__ = ("active", "connection", "dialer", "line", "retire_at", "retired", "shared", "stale_at")
+    __slots__ = ("active", "connection", "dialer", "http2", "line", "retire_at", "retired", "shared", "stale_at")
 
     def __init__(self, dialer: Dialer, line: Line, retire_at: float) -> None:
         self.connection: Any = None
         self.dialer = dialer
         self.line = line
         self.active = 1
+        self.http2 = False
         self.shared = False
         self.retire_at = retire_at
         self.retired = False
@@ -75,7 +77,9 @@ class Channel:
 
     def usable(self, now: float) -> bool:
         """Whether an idle connection may carry another request."""
-        return now < self.retire_at and not self.retired and not self.connection.has_expired()
+        if now >= self.retire_at or self.retired or self.connection.has_expired():
+            return False
+        return not (self.http2 and self.dialer.is_dead())  # httpcore's HTTP/2 connection does not look
 
 
 class Waiter(Protocol):
@@ -154,7 +158,7 @@ class Pool:
             with self._lock:
                 for channel in self._shared:
                     if channel.active < MAX_STREAMS and channel.connection.is_available():
-                        if channel.usable(now) and not channel.dialer.is_dead():
+                        if channel.usable(now):
                             channel.active += 1
                             return channel
                         channel.retired = True
@@ -272,13 +276,19 @@ class Pool:
             elif keep:
                 channel.stale_at = now + self._limits.idle_s
                 self._idle.append(channel)
-                oldest = self._idle[0]
-                if len(self._idle) <= self._limits.idle and (oldest is channel or now < oldest.stale_at):
-                    return
-                channel = self._idle.popleft()
+                surplus = self._surplus(now)
             elif connection is None:
                 self._dialling = False
-        self._forget(channel)
+            if not keep:
+                surplus = [channel]
+        for unused in surplus:
+            self._forget(unused)
+
+    def _surplus(self, now: float) -> list[Channel]:
+        surplus = []
+        while self._idle and (len(self._idle) > self._limits.idle or self._idle[0].stale_at <= now):
+            surplus.append(self._idle.popleft())
+        return surplus
 
     def _forget(self, channel: Channel) -> None:
         channel.close()

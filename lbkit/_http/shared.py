@@ -57,18 +57,30 @@ class Upload:
         self._stream = stream
         self._limits = limits
         self._scope = scope
+        self._parts: Any = None
         self.sending = False
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        self._parts = aiter(self._stream)
+        return self
+
+    async def __anext__(self) -> bytes:
         limits, scope = self._limits, self._scope
-        scope.deadline = anyio.current_time() + limits.left()
-        async for part in self._stream:
-            self.sending = True
-            scope.deadline = anyio.current_time() + limits.write()
-            yield part
-            self.sending = False
-            scope.deadline = anyio.current_time() + limits.left()  # until the user's code has made the next one
-        scope.deadline = anyio.current_time() + limits.read()
+        self.sending = False
+        scope.deadline = anyio.current_time() + limits.left()  # until the user's code has made the next part
+        try:
+            part: bytes = await anext(self._parts)
+        except StopAsyncIteration:
+            scope.deadline = anyio.current_time() + limits.read()
+            raise
+        self.sending = True
+        scope.deadline = anyio.current_time() + limits.write()
+        return part
+
+    async def aclose(self) -> None:
+        """Close the user's generator, if it is one: it is not left to the collector."""
+        if hasattr(self._parts, "aclose"):
+            await self._parts.aclose()
 
 
 async def ask(connection: Any, request: Any, limits: Limits, library: Library) -> Any:
@@ -84,6 +96,9 @@ async def ask(connection: Any, request: Any, limits: Limits, library: Library) -
             if lost is error:
                 raise
             raise lost from error
+        finally:
+            if upload is not None:
+                await upload.aclose()
     if upload is not None and upload.sending:
         raise library.core.WriteTimeout("the endpoint did not take the request in time")
     raise library.core.ReadTimeout("the endpoint did not answer in time")

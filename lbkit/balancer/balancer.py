@@ -146,10 +146,13 @@ class Balancer:
             return granted
 
     def has_untried(self, tried: Sequence[str]) -> bool:
-        """Whether a ready endpoint is left that is not among `tried`, in whichever tier."""
+        """Whether `acquire` would find an endpoint for a call that has used those in `tried`, but not one of them."""
         with self._lock:
-            ready = self._roster.ready
-            return any(node.endpoint.id not in tried for node in ready) or self._roster.standby(tried) is not None
+            roster = self._roster
+            usable = [*roster.ready, *roster.probing]
+            if not roster.ready and isinstance(self.on_empty, FailOpen):
+                usable = [node for node in roster.nodes.values() if node.standing.last_resort]
+            return any(node.endpoint.id not in tried for node in usable) or roster.standby(tried) is not None
 
     def _choose(self, info: PickInfo, now: float) -> Node:
         node: Node = self._picker.pick(info, now)  # type: ignore[assignment]
@@ -224,12 +227,16 @@ class Balancer:
 
     # -- membership, control, observation
 
-    def apply(self, snapshot: Snapshot) -> None:
-        """Take a new membership. Known addresses keep what was learned; what is gone gets nothing new."""
+    def apply(self, snapshot: Snapshot, *, tell: bool = True) -> None:
+        """Take a new membership. Known addresses keep what was learned; what is gone gets nothing new.
+
+        `tell=False` leaves the telling to the caller, who holds a lock of its own: call `tell` after it.
+        """
         now = self.clock()
         with self._lock:
             self._roster.apply(snapshot, now)
-        self._tell()
+        if tell:
+            self._tell()
 
     def drain(self, identity: str, *, draining: bool = True) -> None:
         """Take an endpoint out of use, or put it back with `draining=False`. What is in flight is not touched.
@@ -263,9 +270,9 @@ class Balancer:
 
         return unsubscribe
 
-    def tell(self, event: Event) -> None:
-        """Tell the listeners of something that was decided outside the lock."""
-        self._news.append(event)
+    def tell(self, *events: Event) -> None:
+        """Tell the listeners what was decided outside the lock, and what has not been told yet."""
+        self._news.extend(events)
         self._tell()
 
     def _tell(self) -> None:
@@ -276,9 +283,7 @@ class Balancer:
                 return
             if isinstance(event, LeasesDropped):
                 _Dropped(f"{event.cluster}: {event.count} leases were dropped without release: close what they are for")
-            elif isinstance(event, StandingChanged):
-                log_standing(event)
-            for listener in self._listeners:
+            for listener in (log_standing, *self._listeners):
                 try:
                     listener(event)
                 except Exception:
@@ -309,8 +314,10 @@ class _Dropped:
         warnings.warn(self._text, ResourceWarning, stacklevel=5)
 
 
-def log_standing(event: StandingChanged) -> None:
+def log_standing(event: Event) -> None:
     """Log a change of standing: a warning when an endpoint goes, information when it returns."""
+    if not isinstance(event, StandingChanged):
+        return
     level = logging.INFO if event.after.value in ("ready", "half_open") else logging.WARNING
     logger.log(
         level,

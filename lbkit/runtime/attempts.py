@@ -158,7 +158,7 @@ class _Loop:
             if self._last is None:
                 raise
             self._last.add_note(f"lbkit: {self.call.history()}; then {type(error).__name__}: {error}")
-            raise self._last from None
+            raise self._last from self._last.__cause__
         self._delay_s = None  # the loop ends here unless the attempt asks for another
         self._last = None
         return Attempt(self, lease)

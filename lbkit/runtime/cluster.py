@@ -106,9 +106,11 @@ class Cluster:
         with self._lifecycle:
             if self._closed:
                 raise ClusterClosed(f"{self.name} was closed: make a new Cluster")
-            if not self._open:
-                self.balancer.apply(self._discovery.snapshot)
-                self._open = True
+            if self._open:
+                return
+            self.balancer.apply(self._discovery.snapshot, tell=False)
+            self._open = True
+        self.balancer.tell()  # outside the lock: a listener may use the cluster
 
     def close(self) -> None:
         """Give no more endpoints. What is in flight ends in its own time; closing again does nothing."""

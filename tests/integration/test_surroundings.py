@@ -7,11 +7,12 @@ import random
 import anyio
 import httpx
 import httpx2
+import pytest
 
 import lbkit.httpx
 import lbkit.httpx2
-from lbkit import Cluster, RetryPolicy
-from lbkit.events import StandingChanged
+from lbkit import CircuitBreaker, Cluster, ClusterClosed, RetryPolicy
+from lbkit.events import EndpointAdded, StandingChanged
 from lbkit.testing import ManualClock, Script, refused
 from tests.rigs.ports import free_port
 from tests.rigs.replica import replicas
@@ -96,3 +97,49 @@ def test_stats_show_every_endpoint_and_no_other():
     for number in range(50):
         cluster.update("a:80", f"c{number}:80")
     assert [one.endpoint for one in cluster.stats().endpoints] == ["a:80", "c49:80"]
+
+
+def test_a_listener_may_use_the_cluster_from_the_first_event_on():
+    """Events of opening are told after all locks: draining what was added is allowed."""
+    cluster = Cluster("orders", ["a:80", "b:80"])
+    cluster.subscribe(lambda event: cluster.drain("b:80") if event == EndpointAdded("orders", "b:80") else None)
+    cluster.open()
+    assert [one.state for one in cluster.stats().endpoints] == ["ready", "draining"]
+
+
+def test_a_closed_cluster_is_a_connect_error_to_the_client():
+    """Existing `except httpx.TransportError` keeps working."""
+    cluster = Cluster("orders", ["a:80"])
+    cluster.close()
+    client = httpx.Client(transport=lbkit.httpx.BalancedTransport(cluster), base_url="http://orders")
+    with pytest.raises(httpx.ConnectError, match="orders was closed") as caught:
+        client.get("/")
+    assert isinstance(caught.value, ClusterClosed)
+
+
+def test_no_url_is_repeated_in_an_error():
+    """Credentials and queries stay out of messages."""
+    transport = lbkit.httpx.BalancedTransport(Cluster("orders", ["a:80"]))
+    with (
+        httpx.Client(transport=transport, trust_env=False) as client,
+        pytest.raises(httpx.UnsupportedProtocol) as caught,
+    ):
+        client.get("ftp://user:secret@orders/x?token=secret")
+    assert "secret" not in str(caught.value)
+
+
+def test_a_retry_does_not_wait_where_failing_open_knows_another_endpoint():
+    """With all circuits open the second attempt goes to the other endpoint at once."""
+    script = Script({"a:80": [refused()], "b:80": [refused()]})
+    waits = []
+    policy = RetryPolicy(attempts=2, wait=lambda state: waits.append(state) or 0.0)
+    cluster = Cluster(
+        "orders", ["a:80", "b:80"], retry=policy, breaker=CircuitBreaker(failures=1, open_s=60, open_max_s=60)
+    )
+    transport = lbkit.httpx.BalancedTransport(cluster, inner=script.httpx())
+    with httpx.Client(transport=transport, base_url="http://orders") as client:
+        for _ in range(3):
+            with pytest.raises(httpx.ConnectError):
+                client.get("/")
+    assert not waits
+    assert sorted(script.log[-2:]) == ["a:80", "b:80"]

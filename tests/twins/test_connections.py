@@ -4,6 +4,7 @@ import pytest
 
 from lbkit import Cluster, ConfigError, RetryPolicy
 from tests.rigs.faulty import FaultServer
+from tests.rigs.h2server import H2Server
 from tests.twins.faces import attempts, in_flight
 from tests.twins.twin import addresses, twin
 
@@ -222,3 +223,19 @@ async def test_wrong_options_are_refused_at_construction(face, pair, options):
         face.transport(Cluster("orders", addresses(pair)), limits=face.http.Limits(max_connections=0))
     with pytest.raises(ConfigError):
         face.transport("orders")
+
+
+@twin
+async def test_a_dead_idle_http2_connection_is_noticed_before_it_is_used(face, authority):
+    """HT-9 over HTTP/2: after a crash and after a GOAWAY a POST goes by a new connection, without a failure."""
+    with H2Server(tls=authority.issue("orders.test")) as server:
+        cluster = Cluster("orders", [server.address], retry=RetryPolicy(attempts=1))
+        options = {"verify": authority.client_context(), "http2": True}
+        async with face.balanced(cluster, client={"base_url": "https://orders.test"}, **options) as client:
+            for end in (server.kill, server.terminate):
+                assert (await client.post(content=b"x")).http_version == "HTTP/2"
+                end()
+                server.restart()
+                await face.sleep(0.01)
+                assert (await client.post(content=b"x")).status_code == 200
+        assert cluster.stats().failures == 0
