@@ -20,7 +20,7 @@ from lbkit.core.pick import PickInfo
 from lbkit.scheduler.base import Node, untried
 
 SCAN_LIMIT = 20
-"""Up to this many nodes a scan is no slower than the heap (tests/benchmarks/bench_pick.py)."""
+"""Up to this many nodes a scan is no slower than the heap (tests/benchmarks/bench_memory.py)."""
 
 
 class LeastIndex:

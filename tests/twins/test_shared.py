@@ -40,10 +40,13 @@ async def test_many_requests_share_one_connection(face, h2_pair, options):
 
 @twin
 async def test_a_read_timeout_ends_its_own_request_and_no_other(face, h2_pair, options):
-    """httpcore's timeout would end all on the connection; here five siblings finish."""
+    """Httpcore's timeout would end all on the connection; here five siblings finish."""
     cluster = Cluster("orders", addresses(h2_pair[:1]), retry=ONCE)
     async with face.balanced(cluster, **options) as client:
-        impatient = lambda: client.get("/?ms=2000", timeout=face.http.Timeout(5.0, read=0.1))
+
+        def impatient():
+            return client.get("/?ms=2000", timeout=face.http.Timeout(5.0, read=0.1))
+
         results = await face.together(impatient, *[lambda: client.get("/?ms=400")] * 5)
         assert type(results[0]) is face.http.ReadTimeout
         assert [getattr(result, "status_code", result) for result in results[1:]] == [200] * 5
