@@ -32,23 +32,25 @@ _PARENTS: list[object] = []
 
 
 class Home:
-    """The pools of one event loop, or of all threads."""
+    """The pools of one event loop, or of all threads.
 
-    __slots__ = ("_owner", "farewell", "pools", "version")
+    Attributes:
+        owner: Returns the event loop, or None once it is gone.
+        pools: By endpoint and origin.
+        version: Of the membership that the pools fit.
+        farewell: The generator by which the loop's end is noticed.
+    """
+
+    __slots__ = ("farewell", "owner", "pools", "version")
 
     def __init__(self, owner: object) -> None:
         try:
-            self._owner: Any = weakref.ref(owner)
+            self.owner: Any = weakref.ref(owner)
         except TypeError:
-            self._owner = lambda: owner
+            self.owner = lambda: owner
         self.pools: dict[PoolKey, Pool] = {}
         self.version = -1
         self.farewell: Any = None
-
-    @property
-    def owner(self) -> Any:
-        """The event loop, or None once it is gone."""
-        return self._owner()
 
     def close(self) -> None:
         """Close idle connections now and the others as their responses end. Only for code in the event loop."""
@@ -110,7 +112,7 @@ class Homes:
         """Return the pool for an endpoint and the origin of a URL."""
         owner = self._face.home()
         home = self._homes.get(id(owner))
-        if home is None or home.owner is not owner:
+        if home is None or home.owner() is not owner:
             home = self._settle(owner)
         if home.version != self._cluster.balancer.version:
             self._prune(home)
@@ -177,8 +179,8 @@ class Homes:
     def _settle(self, owner: object) -> Home:
         with self._lock:
             home = self._homes.get(id(owner))
-            if home is None or home.owner is not owner:  # or another loop had this address before
-                for number in [number for number, other in self._homes.items() if _has_ended(other.owner)]:
+            if home is None or home.owner() is not owner:  # or another loop had this address before
+                for number in [number for number, other in self._homes.items() if _has_ended(other.owner())]:
                     del self._homes[number]
                 home = self._homes[id(owner)] = Home(owner)
                 if self._face.multiplexes:
@@ -205,7 +207,7 @@ class Homes:
             homes = list(self._homes.values())
             self._homes.clear()
         for home in homes:
-            self._face.in_home(home.owner, home.close)
+            self._face.in_home(home.owner(), home.close)
 
     def before_fork(self) -> None:
         """Nothing to hold: the child forgets the pools whatever their state."""

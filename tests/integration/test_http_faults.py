@@ -4,6 +4,7 @@ One endpoint of three misbehaves, two are well. What must hold in each cell: no 
 its deadline, and afterwards nothing is in flight and nothing is left behind.
 """
 
+import socket
 import time
 from collections import Counter
 from contextlib import ExitStack
@@ -17,7 +18,7 @@ from tests.rigs.h2server import H2Server, h2_servers
 from tests.rigs.leaks import leak_check
 from tests.rigs.ports import free_port
 from tests.rigs.replica import replicas
-from tests.twins.faces import Face
+from tests.twins.faces import Face, in_flight
 
 PER_TRY_S = 0.3
 DEADLINE_S = 3.0
@@ -215,3 +216,84 @@ CELLS = [(column, fault) for column in H1 for fault in H1_FAULTS] + [
 def test_no_idempotent_request_fails_while_one_endpoint_of_three_does(column, fault, authority, leaf):
     """G1 to G4, HT-9, HT-14: each fault on each way through, and nothing is left behind (G18)."""
     play(column, authority, leaf, fault, counts=fault.__name__ not in NO_FAULT_OF_ITS)
+
+
+ALL_DOWN = [
+    (H1[0], "refused"), (H1[0], "never_answer"), (H1[1], "refused"), (H1[1], "accept_queue_full"),
+    (H1[2], "close_after_request"), (H2[0], "refused"), (H2[0], "stall_on_accept"), (H2[2], "stall_on_accept"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("column", "mode"), ALL_DOWN, ids=str)
+def test_with_all_endpoints_down_the_load_stays_bounded_and_every_call_ends_in_time(column, mode, authority):
+    """G9, HT-15: 500 requests make at most 1.2 times as many attempts that reach anybody, and none outlives its deadline.
+
+    Requests that waited in vain for a shared connection to be made are attempts as well, but nobody saw them.
+    """
+    deadline_s, workers, each = 0.4, 50, 10
+    worst_s = []
+    with ExitStack() as stack:
+        servers = [] if mode == "refused" else [stack.enter_context(FaultServer(mode)) for _ in range(3)]
+        bad = [server.address for server in servers] or [f"127.0.0.1:{free_port()}" for _ in range(3)]
+        policy = RetryPolicy(per_try_timeout=0.1, deadline=deadline_s)
+        cluster = Cluster("orders", bad, retry=policy)
+        options = {"http2": True, "verify": authority.client_context()} if column.protocol == "h2" else {}
+        base = {"base_url": "https://orders" if column.protocol == "h2" else "http://orders"}
+
+        async def scenario():
+            async with column.face.balanced(cluster, client=base, **options) as client:
+
+                async def worker():
+                    for _ in range(each):
+                        began = time.monotonic()
+                        with pytest.raises(column.face.http.TransportError):
+                            await client.get()
+                        worst_s.append(time.monotonic() - began)
+
+                assert await column.face.together(*[worker] * workers) == [None] * workers
+
+        with leak_check():
+            column.face.run(scenario)
+        stats = cluster.stats()
+        assert stats.calls == len(worst_s) == workers * each
+        seen = sum(server.connections for server in servers)
+        assert seen <= 1.2 * stats.calls
+        assert stats.retries_refused > 0
+        if column.protocol == "h1" or mode == "refused":
+            assert stats.attempts <= 1.2 * stats.calls
+        assert max(worst_s) <= deadline_s + OVERRUN_S + SCHEDULING_NOISE_S
+        assert in_flight(cluster) == 0
+
+
+def test_all_addresses_of_a_name_share_the_connect_timeout(monkeypatch):
+    """HT-13: two silent addresses take one connect timeout under blocking code, and a good third is reached."""
+    face = Face("httpx", "sync")
+    resolve = socket.getaddrinfo
+
+    def resolved(host, port, *args, **options):
+        if host != "several.test":
+            return resolve(host, port, *args, **options)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", server.port)) for server in several]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolved)
+    cluster = Cluster("orders", ["several.test:80"], retry=RetryPolicy(deadline=0.3, attempts=1))
+
+    async def scenario():
+        async with face.balanced(cluster) as client:
+            began = time.monotonic()
+            with pytest.raises(face.http.ConnectTimeout):
+                await client.get()
+            assert time.monotonic() - began <= 0.3 + OVERRUN_S + SCHEDULING_NOISE_S
+            several[:] = [Address(free_port()), Address(free_port()), good]
+            assert (await client.get()).status_code == 200
+
+    with FaultServer("accept_queue_full") as one, FaultServer("accept_queue_full") as two, FaultServer() as good:
+        several = [one, two]
+        face.run(scenario)
+
+
+class Address:
+    """A port where nobody listens."""
+
+    def __init__(self, port):
+        self.port = port
