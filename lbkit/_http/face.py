@@ -21,6 +21,7 @@ from lbkit._http import shared
 from lbkit._http.dial_async import AsyncDialer
 from lbkit._http.dial_sync import SyncDialer
 from lbkit._http.h1 import H1Body
+from lbkit._http.h2 import AsyncWire, Wire
 from lbkit._http.library import Library
 from lbkit._http.line import Line
 from lbkit._http.pool import Channel, Turn
@@ -150,7 +151,7 @@ class SyncFace:
 
     def http2(self, stream: Any, origin: Any, expiry_s: float | None) -> Any:
         """Make httpcore's HTTP/2 connection on a stream."""
-        return self._library.core.HTTP2Connection(origin, stream, expiry_s)
+        return self._library.http2[0](origin, Wire(stream, self._library), expiry_s)
 
     def httpcore_connection(self, dialer: Any, origin: Any, context: ssl.SSLContext | None, more: Any) -> Any:
         """Make httpcore's own connection, which dials by itself."""
@@ -222,7 +223,7 @@ class AsyncFace:
 
     def http2(self, stream: Any, origin: Any, expiry_s: float | None) -> Any:
         """Make httpcore's HTTP/2 connection on a stream."""
-        return self._library.core.AsyncHTTP2Connection(origin, stream, expiry_s)
+        return self._library.http2[1](origin, AsyncWire(stream, self._library), expiry_s)
 
     def httpcore_connection(self, dialer: Any, origin: Any, context: ssl.SSLContext | None, more: Any) -> Any:
         """Make httpcore's own connection, which dials by itself."""

@@ -6,10 +6,12 @@ not mix. Everything that differs is looked up here once per library, so that the
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
+from lbkit._http import h2
 from lbkit.errors import ClusterClosed, DeadlineExceeded, NoEndpointAvailable, NotReady
 
 _SHARED_ERRORS = (
@@ -56,6 +58,11 @@ class Library:
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)
+
+    @functools.cached_property
+    def http2(self) -> tuple[Any, Any]:
+        """The sync and the async HTTP/2 connection. Needs h2."""
+        return h2.types(self)
 
     @property
     def name(self) -> str:

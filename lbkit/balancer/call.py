@@ -159,8 +159,9 @@ class Call:
         delay_s = self._retry_delay(outcome, error or outcome) if can_resend else None
         if delay_s is None:
             return DELIVER if error is None else GIVE_UP
-        # What no endpoint has worked on costs none of the budget, once (gRFC A6 calls it a transparent retry).
-        free = outcome.result is Result.CANCELLED and len(self.failed) == 1
+        # What an endpoint has handed back untouched costs none of the budget, once (a transparent retry, gRFC A6). A
+        # wait for a connection in vain does cost: where that happens everywhere, more attempts would only wait more.
+        free = outcome.result is Result.CANCELLED and not outcome.elsewhere and len(self.failed) == 1
         if not self._balancer.grant_retry(free=free):
             self._over_budget = True
             self._balancer.tell(RetryRefused(self._balancer.name, lease.endpoint.id, outcome.cause))

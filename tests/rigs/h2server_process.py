@@ -19,7 +19,7 @@ A request for ``/fault/<mode>`` gets that mode; any other gets the mode in force
 The first stream of a connection has none before it, so goaway_below answers it like ok (goaway_zero is that case).
 goaway_zero says that nothing at all was processed: true on a fresh connection, a lie if others are in flight.
 An acted-on request with X-Order-Id is in the ledger before anything is sent. After a GOAWAY, streams above the named
-one are ignored, and the connection closes with the last answer. SIGTERM does goaway_graceful to all, then exits.
+one are ignored, and the connection closes soon after the last answer. SIGTERM does goaway_graceful to all, then exits.
 
 A parent process controls it by JSON lines on stdin, answered on stdout; when stdin ends, so does the process.
 """
@@ -43,6 +43,8 @@ from h2.errors import ErrorCodes
 from hyperframe.frame import GoAwayFrame
 
 REFUSALS = ("refused_stream", "calm", "goaway_below", "goaway_zero")
+LINGER_S = 0.3
+"""How long a connection stays open after the last answer, in seconds."""
 MODES = ("ok", "slow", "stall", "goaway_graceful", "rst_internal", "rst_in_body", *REFUSALS)
 
 
@@ -249,7 +251,8 @@ class Connection(asyncio.Protocol):
 
     def _close_if_drained(self) -> None:
         if self._last is not None and not self._requests:
-            self._transport.close()
+            # As nginx does: a socket that is closed with unread bytes is reset, which takes the last answers with it.
+            asyncio.get_running_loop().call_later(LINGER_S, self._transport.close)
 
     def _flush(self) -> None:
         if data := self._h2.data_to_send():

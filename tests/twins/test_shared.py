@@ -6,7 +6,8 @@ import anyio
 import pytest
 
 from lbkit import Cluster, RetryPolicy
-from tests.rigs.h2server import H2Server
+from tests.rigs.h2server import H2Server, h2_servers
+from tests.rigs.ledger import Ledger
 from tests.twins.faces import FACES, in_flight
 from tests.twins.twin import addresses, twin
 
@@ -108,6 +109,44 @@ async def test_an_error_of_the_users_generator_is_the_users_and_harms_nobody(fac
             assert caught.value is error
         assert (await client.get()).status_code == 200
     assert (cluster.stats().failures, in_flight(cluster)) == (0, 0)
+
+
+@twin
+async def test_a_header_that_http2_forbids_is_the_users_mistake(face, h2_pair, options):
+    """HT-10 over HTTP/2: h2 refuses to send it; that is no failure of the endpoint, and the next request is well."""
+    cluster = Cluster("orders", addresses(h2_pair[:1]))
+    async with face.balanced(cluster, **options) as client:
+        for _ in range(2):
+            with pytest.raises(face.http.LocalProtocolError):
+                await client.post("/", content=b"x", headers={"TE": "gzip"})
+            assert (await client.get()).status_code == 200
+    assert (cluster.stats().failures, cluster.stats().retries, in_flight(cluster)) == (0, 0, 0)
+
+
+@twin
+async def test_a_server_that_leaves_in_good_order_answers_what_it_has(face, options, authority, tmp_path):
+    """G2: GOAWAY with twelve POSTs under way; all are answered, none is sent twice, and the next ones go elsewhere."""
+    ledger = Ledger(tmp_path / "orders")
+    with h2_servers(2, tls=authority.issue("orders.test"), ledger=ledger) as (one, two):
+        cluster = Cluster("orders", addresses([one, two]), scheduler="first")
+        async with face.balanced(cluster, **options) as client:
+
+            def post(number):
+                return lambda: client.post("/?ms=300", content=b"x" * 100, headers={"X-Order-Id": str(number)})
+
+            async def leave():
+                await face.eventually(lambda: len(ledger.entries()) == 12)
+                one.terminate(wait=False)
+                await face.sleep(0.05)
+                late = await client.post("/", headers={"X-Order-Id": "late"})
+                assert late.json()["pid"] == two.pid
+
+            results = await face.together(*[post(number) for number in range(12)], leave)
+            assert [getattr(result, "status_code", result) for result in results] == [200] * 12 + [None]
+            assert {result.json()["pid"] for result in results[:12]} == {one.pid}
+    assert len(ledger.entries()) == 13
+    assert not ledger.duplicates()
+    assert in_flight(cluster) == 0
 
 
 @twin
