@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
+from random import Random
 
 from lbkit.core.endpoint import Endpoint, Snapshot
+from lbkit.discovery.base import Found
 from lbkit.errors import ConfigError
 
 
@@ -30,6 +33,23 @@ class Static:
         if len(self.snapshot.endpoints) < len(endpoints):
             twice, _ = Counter(one.id for one in endpoints).most_common(1)[0]
             raise ConfigError(f"Static: {twice} is given twice; to send it more, give it a weight")
+
+    def watch(self, rng: Random) -> Static:  # noqa: ARG002 - nothing here is random
+        """Return itself: it is its own machine, for nothing about it changes."""
+        return self
+
+    def query(self, now: float) -> None:  # noqa: ARG002
+        """Nothing has to be asked."""
+
+    def answer(self, reply: object, now: float) -> Found:  # noqa: ARG002
+        """Return the endpoints."""
+        return Found(self.snapshot.endpoints, math.inf)
+
+    def failed(self, now: float) -> None:
+        """Cannot happen."""
+
+    def __str__(self) -> str:
+        return "static"
 
     def __repr__(self) -> str:
         return f"Static({', '.join(repr(one.id) for one in self.snapshot.endpoints)})"

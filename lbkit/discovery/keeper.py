@@ -1,0 +1,146 @@
+"""Keeps what one source said, whatever becomes of the source: discovery must never make a healthy application fail.
+
+    event                              state      set
+    nothing has come yet               starting   none
+    an answer with endpoints           live       the answer's
+    an answer without endpoints        empty      none, where nothing was known or the grace has passed
+                                       stale      the last good one, within the grace
+    a failure                          stale      the last good one
+                                       failed     none, where nothing was known
+
+Rules: a failure never changes the set. The pause after failures grows; a good answer ends that. The grace for empty
+answers counts from the first of them, failures between them do not begin it anew. `hurry` brings the next query
+forward, at most once in `hurry_s` seconds, and never during the pause after a failure: a source in trouble is not
+helped by the trouble of its endpoints.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from lbkit.core.backoff import growing
+from lbkit.core.endpoint import Endpoint, Snapshot
+from lbkit.discovery.base import Part, Upkeep, Watch
+from lbkit.errors import DiscoveryError
+
+BACKOFF_FACTOR = 2.0
+BACKOFF_JITTER = 0.5
+"""Share of a pause that is random."""
+_PATIENT = Upkeep()
+
+
+class SourceState(enum.Enum):
+    """Where a source stands; see the table above."""
+
+    STARTING = "starting"
+    LIVE = "live"
+    STALE = "stale"
+    EMPTY = "empty"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What is known of a source, as a value.
+
+    Attributes:
+        source: Its name, such as "dns://orders.internal:8080".
+        state: Where it stands.
+        problem: The last error, or what is wrong with the last answer; empty where all is well.
+        endpoints: How many there are in its set.
+        answered_at: When it last gave a usable answer, on the cluster's clock; None for never.
+    """
+
+    source: str
+    state: SourceState
+    problem: str
+    endpoints: int
+    answered_at: float | None
+
+
+class Keeper:
+    """The record of one source.
+
+    Attributes:
+        due: When to ask next, `inf` for never.
+        report: What is known, replaced as a whole, so that any thread may read it.
+        endpoints: The set, or None while none is known.
+    """
+
+    __slots__ = ("_empty_since", "_failures", "_hurried_at", "_rng", "_upkeep", "_watch", "due", "endpoints", "report")
+
+    def __init__(self, source: Any, rng: Random) -> None:
+        self._watch: Watch = source.watch(rng)
+        self._upkeep: Upkeep = getattr(source, "upkeep", _PATIENT)
+        self._rng = rng
+        self._failures = 0
+        self._empty_since: float | None = None
+        self._hurried_at = -math.inf
+        self.due = -math.inf
+        self.endpoints: tuple[Endpoint, ...] | None = None
+        self.report = Report(str(source), SourceState.STARTING, "", 0, None)
+
+    @property
+    def part(self) -> Part:
+        """What a combination may know of it."""
+        return Part(self.endpoints, self.report.state is not SourceState.STARTING)
+
+    def query(self, now: float) -> Any:
+        """Return what to ask."""
+        return self._watch.query(now)
+
+    def answer(self, reply: Any, now: float) -> None:
+        """Take an answer.
+
+        Raises:
+            Exception: What the watch says of it; `failed` is to be called with it.
+        """
+        found = self._watch.answer(reply, now)
+        if found is None:
+            self.due = now
+            return
+        self._failures = 0
+        self.due = now + found.ask_again_s
+        endpoints = Snapshot.of(found.endpoints).endpoints
+        if endpoints:
+            self._empty_since = None
+            self._keep(endpoints, SourceState.LIVE, found.problem, now)
+            return
+        if self._empty_since is None:
+            self._empty_since = now
+        said = found.problem or "the source has no endpoints"
+        if self.endpoints and now - self._empty_since < self._upkeep.empty_grace:
+            self._keep(self.endpoints, SourceState.STALE, f"{said}; the last {len(self.endpoints)} are kept", now)
+            if self._upkeep.empty_grace < math.inf:  # believed in time, if the source can be asked by then
+                self.due = min(self.due, self._empty_since + self._upkeep.empty_grace)
+        else:
+            self._keep((), SourceState.EMPTY, said, now)
+
+    def failed(self, error: Exception, now: float) -> None:
+        """Take a failure: of the query, of its answer, or of the watch itself."""
+        self._watch.failed(now)
+        pause_s = growing(self._upkeep.retry_first_s, BACKOFF_FACTOR, self._upkeep.retry_max_s, self._failures)
+        pause_s *= 1.0 + BACKOFF_JITTER * self._rng.random()
+        self._failures += 1
+        self.due = now + pause_s
+        # The text of an error that is not ours may hold what must not be shown.
+        problem = str(error) if isinstance(error, DiscoveryError) else type(error).__name__
+        state = SourceState.STALE if self.endpoints else SourceState.FAILED
+        count = len(self.endpoints or ())
+        self.report = Report(self.report.source, state, problem, count, self.report.answered_at)
+
+    def hurry(self, now: float) -> bool:
+        """Bring the next query forward, because endpoints could not be reached; False where that is not allowed."""
+        if self._failures or now < self._hurried_at + self._upkeep.hurry_s:
+            return False
+        self._hurried_at = now
+        self.due = min(self.due, now)
+        return True
+
+    def _keep(self, endpoints: tuple[Endpoint, ...], state: SourceState, problem: str, now: float) -> None:
+        self.endpoints = endpoints
+        self.report = Report(self.report.source, state, problem, len(endpoints), now)
