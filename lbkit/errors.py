@@ -55,10 +55,19 @@ class NoEndpointAvailable(LbkitError, ConnectionError):  # noqa: N818 - the name
 
 
 class NotReady(NoEndpointAvailable):
-    """The first snapshot of the membership has not come yet: wait for it, or give the cluster static endpoints."""
+    """The first snapshot of the membership has not come yet: wait for it, or give the cluster static endpoints.
+
+    Attributes:
+        waits_for: The sources that have said nothing of use yet, and why; empty where nothing was asked.
+    """
+
+    def __init__(self, cluster: str, waits_for: str = "") -> None:
+        self.waits_for = waits_for
+        super().__init__(cluster, {})
 
     def _message(self) -> str:
-        return f"{self.cluster}: no membership is known yet"
+        text = f"{self.cluster}: no membership is known yet"
+        return f"{text}: {self.waits_for}" if self.waits_for else text
 
 
 class DeadlineExceeded(LbkitError, TimeoutError):  # noqa: N818 - gRPC's and Go's name for it

@@ -1,4 +1,4 @@
-"""The events that `Cluster.subscribe` tells, and the standings they name."""
+"""The events that `Cluster.subscribe` tells, and the standings and states they name."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from lbkit.balancer.events import (
     Listener,
     RetryRefused,
     RetryScheduled,
+    SourceChanged,
     StandingChanged,
 )
+from lbkit.discovery.keeper import SourceState
 from lbkit.health import Standing
 
 __all__ = [
@@ -24,6 +26,8 @@ __all__ = [
     "Listener",
     "RetryRefused",
     "RetryScheduled",
+    "SourceChanged",
+    "SourceState",
     "Standing",
     "StandingChanged",
 ]

@@ -6,7 +6,6 @@ unlock. Time is read once per event and passed down.
 
 from __future__ import annotations
 
-import logging
 import math
 import threading
 import time
@@ -16,8 +15,9 @@ from collections.abc import Callable, Sequence
 from random import Random
 
 from lbkit.balancer.empty import FailOpen, OnEmpty
-from lbkit.balancer.events import Event, LeasesDropped, Listener, StandingChanged
+from lbkit.balancer.events import Event, LeasesDropped, Listener
 from lbkit.balancer.lease import RELEASED, REPORTED, Lease
+from lbkit.balancer.log import log_changes, logger
 from lbkit.balancer.node import LATENCY_WEIGHT, Node
 from lbkit.balancer.roster import Roster
 from lbkit.balancer.stats import ClusterStats, Counts, describe
@@ -29,9 +29,6 @@ from lbkit.errors import NoEndpointAvailable, NotReady
 from lbkit.retry import Budget, RetryBudget, RetryPolicy
 from lbkit.scheduler import Scheduler, ShortestExpectedDelay
 from lbkit.scheduler.base import Indexes, Learns, untried
-
-logger = logging.getLogger("lbkit")
-logger.addHandler(logging.NullHandler())  # a library does not write to stderr unasked
 
 
 class Balancer:
@@ -45,10 +42,17 @@ class Balancer:
         breaker: CircuitBreaker | None = None,
         budget: RetryBudget | None = None,
         on_empty: OnEmpty | None = None,
+        start_timeout: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
         rng: Random | None = None,
     ) -> None:
         self.name = name
+        self.start_timeout = start_timeout
+        """Seconds that a call waits for the first membership."""
+        self.waits_for = ""
+        """What the membership waits for, in words, while there is none."""
+        self.on_unreachable: Callable[[], None] | None = None
+        """Called, outside the lock, when an endpoint could not be reached: the membership may be out of date."""
         self.clock = clock
         self.on_empty: OnEmpty = on_empty or FailOpen()
         self.rng = rng or Random()
@@ -71,6 +75,11 @@ class Balancer:
     def version(self) -> int:
         """Grows with every change of the set of endpoints; read without the lock."""
         return self._roster.version
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a membership is known; read without the lock."""
+        return self._roster.snapshot is not None
 
     def endpoints(self) -> frozenset[str]:
         """Return the ids of the present membership."""
@@ -136,6 +145,8 @@ class Balancer:
                 self._free(node)
         if self._news:
             self._tell()
+        if outcome is not None and outcome.result is Result.UNREACHABLE and self.on_unreachable is not None:
+            self.on_unreachable()
 
     def grant_retry(self, *, free: bool = False) -> bool:
         """Take one retry from the cluster's budget; False where it is used up. A free one is only counted."""
@@ -175,7 +186,7 @@ class Balancer:
         self._counts.refused += 1
         roster = self._roster
         if roster.snapshot is None:
-            return NotReady(self.name, {})
+            return NotReady(self.name, self.waits_for)
         wait_s = max(0.0, roster.next_due - now)
         return NoEndpointAvailable(self.name, roster.reasons(), wait_s if wait_s < math.inf else None)
 
@@ -270,6 +281,10 @@ class Balancer:
 
         return unsubscribe
 
+    def post(self, *events: Event) -> None:
+        """Have the listeners told, with the next telling."""
+        self._news.extend(events)
+
     def tell(self, *events: Event) -> None:
         """Tell the listeners what was decided outside the lock, and what has not been told yet."""
         self._news.extend(events)
@@ -283,10 +298,10 @@ class Balancer:
                 return
             if isinstance(event, LeasesDropped):
                 _Dropped(f"{event.cluster}: {event.count} leases were dropped without release: close what they are for")
-            for listener in (log_standing, *self._listeners):
+            for listener in (log_changes, *self._listeners):
                 try:
                     listener(event)
-                except Exception:
+                except Exception:  # noqa: BLE001 - it is logged
                     logger.exception("%s: a listener failed; the call it was told of goes on", self.name)
 
     def before_fork(self) -> None:
@@ -312,27 +327,3 @@ class _Dropped:
 
     def __del__(self) -> None:
         warnings.warn(self._text, ResourceWarning, stacklevel=5)
-
-
-def log_standing(event: Event) -> None:
-    """Log a change of standing: a warning when an endpoint goes, information when it returns."""
-    if not isinstance(event, StandingChanged):
-        return
-    level = logging.INFO if event.after.value in ("ready", "half_open") else logging.WARNING
-    logger.log(
-        level,
-        "%s: endpoint %s is %s (was %s, %s)",
-        event.cluster,
-        event.endpoint,
-        event.after.value,
-        event.before.value,
-        event.cause,
-        extra={
-            "lbkit_cluster": event.cluster,
-            "lbkit_endpoint": event.endpoint,
-            "lbkit_before": event.before.value,
-            "lbkit_after": event.after.value,
-            "lbkit_cause": event.cause,
-            "lbkit_for_s": event.for_s,
-        },
-    )

@@ -18,7 +18,7 @@ from lbkit.balancer.events import RetryRefused, RetryScheduled
 from lbkit.balancer.lease import Lease
 from lbkit.core.outcome import Outcome, Result
 from lbkit.core.pick import FIRST_TRY, FIRST_TRY_NO_PROBE, PickInfo
-from lbkit.errors import DeadlineExceeded, NoEndpointAvailable
+from lbkit.errors import DeadlineExceeded, NoEndpointAvailable, NotReady
 from lbkit.retry import RetryPolicy, RetryState
 
 POLL_S = 0.02
@@ -120,12 +120,15 @@ class Call:
     def patience(self, error: NoEndpointAvailable) -> float | None:
         """Say how long to sleep before `begin` is tried again after `error`; None to let the error go to the user."""
         on_empty = self._balancer.on_empty
-        if not isinstance(on_empty, Wait):
+        patience_s = on_empty.timeout if isinstance(on_empty, Wait) else 0.0
+        if isinstance(error, NotReady):
+            patience_s = max(patience_s, self._balancer.start_timeout)
+        if not patience_s:
             return None
         now = self._balancer.clock()
         if self._empty_since is None:
             self._empty_since = now
-        end = self._empty_since + on_empty.timeout
+        end = self._empty_since + patience_s
         if self.deadline is not None:
             end = min(end, self.deadline)
         if now >= end:

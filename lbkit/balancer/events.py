@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from lbkit.discovery.keeper import SourceState
 from lbkit.health import Standing
 
 
@@ -78,5 +79,33 @@ class LeasesDropped:
     count: int
 
 
-Event = EndpointAdded | EndpointRemoved | StandingChanged | RetryScheduled | RetryRefused | FailedOpen | LeasesDropped
+@dataclass(frozen=True, slots=True)
+class SourceChanged:
+    """A source of endpoints has come to another state, or has another problem.
+
+    Attributes:
+        source: Its name, such as "dns://orders.internal:8080".
+        before, after: Its states; see `lbkit.discovery.SourceState`.
+        problem: What is wrong now; empty where all is well.
+        endpoints: How many endpoints it gives now.
+    """
+
+    cluster: str
+    source: str
+    before: SourceState
+    after: SourceState
+    problem: str
+    endpoints: int
+
+
+Event = (
+    EndpointAdded
+    | EndpointRemoved
+    | StandingChanged
+    | SourceChanged
+    | RetryScheduled
+    | RetryRefused
+    | FailedOpen
+    | LeasesDropped
+)
 Listener = Callable[[Event], None]

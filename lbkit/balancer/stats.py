@@ -64,8 +64,38 @@ class EndpointStats:
 
 
 @dataclass(frozen=True, slots=True)
+class SourceStats:
+    """One source of endpoints.
+
+    Attributes:
+        source: Its name, such as "dns://orders.internal:8080".
+        state: "starting", "live", "stale" (the last good set is kept), "empty" or "failed" (nothing is known).
+        problem: The last error, or what is wrong with the last answer; empty where all is well.
+        endpoints: How many it gives.
+        age_s: Seconds since its last usable answer, or None before the first.
+        next_s: Seconds until it is asked again; 0 while it is asked, None for never.
+    """
+
+    source: str
+    state: str
+    problem: str
+    endpoints: int
+    age_s: float | None
+    next_s: float | None
+
+    def __str__(self) -> str:
+        age = "no answer yet" if self.age_s is None else f"answered {self.age_s:.1f} s ago"
+        text = f"source {self.source}: {self.state}, {self.endpoints} endpoints, {age}"
+        return f"{text}; {self.problem}" if self.problem else text
+
+
+@dataclass(frozen=True, slots=True)
 class ClusterStats:
-    """A cluster at one moment. `print` it for a table; `to_json` for machines. See `Counts` for the numbers."""
+    """A cluster at one moment. `print` it for a table; `to_json` for machines. See `Counts` for the numbers.
+
+    Attributes:
+        sources: Where its endpoints come from, in the order in which they are written; empty for static ones.
+    """
 
     cluster: str
     calls: int
@@ -77,6 +107,7 @@ class ClusterStats:
     refused: int
     abandoned: int
     endpoints: tuple[EndpointStats, ...]
+    sources: tuple[SourceStats, ...] = ()
 
     def to_dict(self) -> dict[str, object]:
         """Return plain dicts, lists, numbers and text."""
@@ -104,7 +135,7 @@ class ClusterStats:
                 f"{one.endpoint:<{width}}  {state:<22} {one.weight:>6g} {one.in_flight:>9} {one.attempts:>9} "
                 f"{one.share:>6.1%} {one.failures:>8} {latency:>10}"
             )
-        return "\n".join(lines)
+        return "\n".join([*lines, *map(str, self.sources)])
 
 
 def describe(cluster: str, nodes: Iterable[Node], counts: Counts, now: float) -> ClusterStats:

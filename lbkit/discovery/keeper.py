@@ -25,6 +25,7 @@ from typing import Any
 from lbkit.core.backoff import growing
 from lbkit.core.endpoint import Endpoint, Snapshot
 from lbkit.discovery.base import Part, Upkeep, Watch
+from lbkit.discovery.static import Static
 from lbkit.errors import DiscoveryError
 
 BACKOFF_FACTOR = 2.0
@@ -89,6 +90,11 @@ class Keeper:
         """What a combination may know of it."""
         return Part(self.endpoints, self.report.state is not SourceState.STARTING)
 
+    @property
+    def is_static(self) -> bool:
+        """Whether there is nothing to ask, only to take."""
+        return isinstance(self._watch, Static)
+
     def query(self, now: float) -> Any:
         """Return what to ask."""
         return self._watch.query(now)
@@ -122,7 +128,6 @@ class Keeper:
 
     def failed(self, error: Exception, now: float) -> None:
         """Take a failure: of the query, of its answer, or of the watch itself."""
-        self._watch.failed(now)
         pause_s = growing(self._upkeep.retry_first_s, BACKOFF_FACTOR, self._upkeep.retry_max_s, self._failures)
         pause_s *= 1.0 + BACKOFF_JITTER * self._rng.random()
         self._failures += 1
@@ -132,6 +137,7 @@ class Keeper:
         state = SourceState.STALE if self.endpoints else SourceState.FAILED
         count = len(self.endpoints or ())
         self.report = Report(self.report.source, state, problem, count, self.report.answered_at)
+        self._watch.failed(now)  # last: it may be a user's, and raise
 
     def hurry(self, now: float) -> bool:
         """Bring the next query forward, because endpoints could not be reached; False where that is not allowed."""

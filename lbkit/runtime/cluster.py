@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+import weakref
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from random import Random
 from types import TracebackType
 from typing import Self
 
+import anyio
+import anyio.to_thread
 import tenacity
 
 from lbkit.balancer.balancer import Balancer
@@ -20,13 +23,20 @@ from lbkit.balancer.stats import ClusterStats
 from lbkit.breaker import CircuitBreaker
 from lbkit.core.endpoint import Endpoint, Snapshot
 from lbkit.discovery import Static
-from lbkit.errors import ClusterClosed, ConfigError
+from lbkit.discovery.base import Discovery
+from lbkit.discovery.target import as_discovery
+from lbkit.errors import ClusterClosed, ConfigError, NotReady
 from lbkit.retry import RetryBudget, RetryPolicy
 from lbkit.retry.policy import check_timeout
 from lbkit.runtime import fork
 from lbkit.runtime.attempts import Attempts
+from lbkit.runtime.engine import Job
+from lbkit.runtime.following import Following
 from lbkit.scheduler import Scheduler, by_name
 
+READY_POLL_S = 0.01
+_PARENTS: list[object] = []
+"""In the child of a fork: what belongs to the parent's engine. Collecting it would act on its event loop."""
 DEFAULT_WAIT = tenacity.wait_random_exponential(multiplier=0.025, max=0.25)
 """Full jitter from 25 ms doubling to 250 ms: Envoy's figures."""
 
@@ -39,12 +49,15 @@ class Cluster:
 
     Args:
         name: For messages, logs and statistics.
-        discovery: `Static(...)`, or a list of endpoints for short.
+        discovery: Where the endpoints come from: a target string such as `"dns://orders.internal:8080"` or
+            `"consul://orders?tag=v2"`, a list of endpoints, or a source of `lbkit.discovery`.
         scheduler: How to choose, as a config or by name; `ShortestExpectedDelay()` by default. See `lbkit.scheduler`.
         breaker: When a failing endpoint is kept out; `CircuitBreaker()` by default.
         retry: What one call may do; `RetryPolicy()` by default. `RetryPolicy(attempts=1)` is no retry.
         budget: What all calls together may retry; `RetryBudget()` by default.
         on_empty: What happens when no endpoint is ready: `FailOpen()` (the default), `FailClosed()` or `Wait(...)`.
+        start_timeout: Seconds that first calls wait for the sources to say something, at least 0; 5 by default. With 0
+            they fail at once with `NotReady` until the membership is known. Static endpoints need no waiting.
         clock: Seconds that never go back; for tests.
         rng: Source of all randomness; for tests.
 
@@ -55,22 +68,20 @@ class Cluster:
     def __init__(
         self,
         name: str,
-        discovery: Static | Sequence[str | Endpoint],
+        discovery: str | Discovery | Sequence[str | Endpoint],
         *,
         scheduler: str | Scheduler = "shortest_expected_delay",
         breaker: CircuitBreaker | None = None,
         retry: RetryPolicy | None = None,
         budget: RetryBudget | None = None,
         on_empty: OnEmpty | None = None,
+        start_timeout: float = 5.0,
         clock: Callable[[], float] = time.monotonic,
         rng: Random | None = None,
     ) -> None:
         if not isinstance(name, str) or not name:
             raise ConfigError(f"a cluster's name is text that messages can show, not {name!r}")
-        if isinstance(discovery, str):
-            raise ConfigError(f"Cluster({name!r}, ...): write Static({discovery!r}) or a list of endpoints")
-        if not isinstance(discovery, Static):
-            discovery = Static(*discovery)
+        discovery = as_discovery(discovery)
         for kind, value in ((CircuitBreaker, breaker), (RetryPolicy, retry), (RetryBudget, budget)):
             if value is not None and not isinstance(value, kind):
                 raise ConfigError(f"Cluster({name!r}, ...): expected a {kind.__name__}, not {value!r}")
@@ -78,6 +89,8 @@ class Cluster:
             raise ConfigError(
                 f"Cluster({name!r}, ...): on_empty is FailOpen(), FailClosed() or Wait(), not {on_empty!r}"
             )
+        if not (isinstance(start_timeout, int | float) and start_timeout >= 0):
+            raise ConfigError(f"Cluster({name!r}, ...): start_timeout must be at least 0 s, not {start_timeout!r}")
         self.name = name
         self.retry = retry or RetryPolicy()
         if self.retry.wait is None:
@@ -89,16 +102,20 @@ class Cluster:
             breaker=breaker,
             budget=budget,
             on_empty=on_empty,
+            start_timeout=start_timeout,
             clock=clock,
             rng=rng,
         )
         self._lifecycle = threading.Lock()
         self._open = False
         self._closed = False
+        self._following: Following | None = None
         fork.register(self)
 
     def open(self) -> None:
-        """Take the membership into use. Called by first use; calling it again does nothing.
+        """Take static endpoints into use and follow other sources, in the background. Called by first use.
+
+        It does not wait for the sources, and calling it again does nothing.
 
         Raises:
             ClusterClosed: The cluster was closed.
@@ -108,15 +125,64 @@ class Cluster:
                 raise ClusterClosed(f"{self.name} was closed: make a new Cluster")
             if self._open:
                 return
-            self.balancer.apply(self._discovery.snapshot, tell=False)
+            self._following = Following(self.name, self._discovery, self.balancer, self.balancer.rng)
+            self._following.start()
+            job = self._following.job
+            if job is not None:
+                weakref.finalize(self, job.close)
             self._open = True
         self.balancer.tell()  # outside the lock: a listener may use the cluster
 
     def close(self) -> None:
-        """Give no more endpoints. What is in flight ends in its own time; closing again does nothing."""
+        """Give no more endpoints and follow no source. What is in flight ends in its own time.
+
+        Waits until the sources' connections are closed, for at most a second; closing again does nothing.
+        """
+        job = self._end()
+        if job is not None:
+            job.join()
+
+    async def aclose(self) -> None:
+        """Do what `close` does, without blocking an event loop."""
+        job = self._end()
+        if job is not None and not job.ended.is_set():
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(job.join)
+
+    def _end(self) -> Job | None:
         with self._lifecycle:
             self._closed = True
             self._open = False
+            job = self._following.job if self._following is not None else None
+        if job is not None:
+            job.close()
+        return job
+
+    def wait_ready(self, timeout: float | None = None) -> None:
+        """Wait until the membership is known. Async code has `async_wait_ready`.
+
+        Args:
+            timeout: Seconds; None takes the cluster's `start_timeout`.
+
+        Raises:
+            NotReady: The sources have said nothing of use in time; the text says what they said.
+            ClusterClosed: The cluster was closed.
+        """
+        for nap_s in self._until_ready(timeout):
+            time.sleep(nap_s)
+
+    async def async_wait_ready(self, timeout: float | None = None) -> None:
+        """Do what `wait_ready` does, in async code."""
+        for nap_s in self._until_ready(timeout):
+            await anyio.sleep(nap_s)
+
+    def _until_ready(self, timeout: float | None) -> Iterator[float]:
+        self.open()
+        end = time.monotonic() + (self.balancer.start_timeout if timeout is None else timeout)
+        while not self.balancer.is_ready:
+            if time.monotonic() >= end:
+                raise NotReady(self.name, self.balancer.waits_for)
+            yield READY_POLL_S
 
     def call(self, *, replayable: bool, deadline: float | None = None, hash_key: bytes | None = None) -> Call:
         """Begin a call: for integrations. See `lbkit.balancer.call`.
@@ -163,9 +229,11 @@ class Cluster:
         Addresses that stay keep what was learned of them; requests in flight to those that go are not touched.
 
         Raises:
-            ConfigError: As `Static` does; the membership stays as it was.
+            ConfigError: As `Static` does, or the cluster follows a source; the membership stays as it was.
         """
         discovery = Static(*targets)
+        if not isinstance(self._discovery, Static):
+            raise ConfigError(f"{self.name} follows {self._discovery}: only a static membership can be replaced")
         self.open()
         self._discovery = discovery
         version = self.balancer.version + 1
@@ -191,7 +259,9 @@ class Cluster:
 
     def stats(self) -> ClusterStats:
         """Return the cluster's numbers; `print` them for a table, `.to_json()` for machines. Never raises."""
-        return self.balancer.stats()
+        stats = self.balancer.stats()
+        following = self._following
+        return stats if following is None else replace(stats, sources=following.stats())
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
         """Call `listener` with every event (see `lbkit.events`); returns a function that ends it.
@@ -207,8 +277,14 @@ class Cluster:
         self.balancer.before_fork()
 
     def after_fork(self, *, child: bool) -> None:
-        """Let go after a fork; the child's balancer forgets what the parent has in flight."""
+        """Let go after a fork; the child's balancer forgets what the parent has in flight.
+
+        The child has the parent's membership, and follows the sources itself from its next use on.
+        """
         self.balancer.after_fork(child=child)
+        if child and self._following is not None and self._following.job is not None:
+            _PARENTS.append(self._following)
+            self._open = False
         self._lifecycle.release()
 
     def __enter__(self) -> Self:
@@ -227,7 +303,7 @@ class Cluster:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.close()
+        await self.aclose()
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "open" if self._open else "not opened yet"

@@ -55,4 +55,5 @@ def test_no_endpoint_available_counts_the_reasons(reasons, retry_after_s, text):
 
 def test_not_ready_says_what_is_missing():
     """It is the membership, not an endpoint."""
-    assert str(NotReady("orders", {})) == "orders: no membership is known yet"
+    assert str(NotReady("orders")) == "orders: no membership is known yet"
+    assert str(NotReady("orders", "dns://a:80: NXDOMAIN")) == "orders: no membership is known yet: dns://a:80: NXDOMAIN"

@@ -47,7 +47,6 @@ def hosts(cluster, count):
     [
         (("", ["a:80"]), {}, "a cluster's name is text"),
         ((5, ["a:80"]), {}, "a cluster's name is text"),
-        (("orders", "a:80"), {}, r"write Static\('a:80'\) or a list"),
         (("orders", []), {}, "Static needs at least one endpoint"),
         (("orders", ["a"]), {}, "endpoint 'a' has no port"),
         (("orders", ["a:80", "a:80"]), {}, "a:80 is given twice; to send it more, give it a weight"),

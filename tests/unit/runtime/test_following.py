@@ -1,0 +1,226 @@
+"""A cluster follows a source: through a source of a user's own, which the test answers for."""
+
+import queue
+import threading
+
+import anyio
+import pytest
+
+from lbkit import Cluster, ConfigError, Endpoint, FailClosed, NotReady, events
+from lbkit.discovery.base import Found, Part, Run, Upkeep
+from lbkit.discovery.static import Static
+from lbkit.errors import DiscoveryError
+from lbkit.runtime.engine import THREAD_NAME
+from tests.rigs.leaks import leak_check
+from tests.rigs.ports import eventually
+
+QUICK = Upkeep(retry_first_s=0.001, retry_max_s=0.002, hurry_s=0.001)
+
+
+class Scripted:
+    """A source that waits for the test to say what it answers."""
+
+    upkeep = QUICK
+
+    def __init__(self, name="scripted", ask_again_s=0.0):
+        self.name = name
+        self.ask_again_s = ask_again_s
+        self.replies = queue.Queue()
+        self.asked = 0
+        self.failures = 0
+
+    def say(self, *targets):
+        self.replies.put(targets)
+
+    def fail(self, error):
+        self.replies.put(error)
+
+    def watch(self, rng):
+        return self
+
+    def query(self, now):
+        return Run(self._next)
+
+    async def _next(self):
+        self.asked += 1
+        while self.replies.empty():
+            await anyio.sleep(0.002)
+        return self.replies.get()
+
+    def answer(self, reply, now):
+        if isinstance(reply, Exception):
+            raise reply
+        return Found(tuple(Endpoint.parse(one) for one in reply), self.ask_again_s)
+
+    def failed(self, now):
+        self.failures += 1
+
+    def __str__(self):
+        return self.name
+
+
+def ids(cluster):
+    return [one.endpoint for one in cluster.stats().endpoints]
+
+
+def test_the_membership_follows_the_source():
+    """What the source says is there soon after, and what is known of an endpoint that stays, stays."""
+    source = Scripted()
+    with Cluster("orders", source) as cluster:
+        source.say("a:80", "b:80")
+        cluster.wait_ready(5.0)
+        lease = cluster.call(replayable=True).begin()
+        assert ids(cluster) == ["a:80", "b:80"]
+        source.say("b:80", "c:80", lease.endpoint.id)
+        eventually(lambda: "c:80" in ids(cluster))
+        stats = {one.endpoint: one for one in cluster.stats().endpoints}
+        assert (stats[lease.endpoint.id].in_flight, stats[lease.endpoint.id].attempts) == (1, 1)
+        lease.release()
+
+
+def test_a_failure_keeps_the_last_good_set_and_is_shown():
+    """DI-1: state, problem and age are in the statistics and told as events; then all is well again."""
+    source, told = Scripted("mine"), []
+    with Cluster("orders", source) as cluster:
+        cluster.subscribe(told.append)
+        source.say("a:80")
+        cluster.wait_ready(5.0)
+        source.fail(DiscoveryError("no leader"))
+        eventually(lambda: cluster.stats().sources[0].state == "stale")
+        [shown] = cluster.stats().sources
+        assert (shown.source, shown.problem, shown.endpoints) == ("mine", "no leader", 1)
+        assert "source mine: stale, 1 endpoints" in str(cluster.stats()) and "no leader" in str(cluster.stats())
+        assert cluster.stats().to_json()
+        assert ids(cluster) == ["a:80"]
+        source.say("a:80")
+        eventually(lambda: cluster.stats().sources[0].state == "live")
+    states = [(one.before.value, one.after.value) for one in told if isinstance(one, events.SourceChanged)]
+    assert states == [("starting", "live"), ("live", "stale"), ("stale", "live")]
+
+
+def test_the_text_of_a_foreign_error_is_not_shown():
+    """It may hold what must not be seen; the kind of it is shown."""
+    source = Scripted()
+    with Cluster("orders", source) as cluster:
+        source.fail(ValueError("token=secret"))
+        eventually(lambda: cluster.stats().sources[0].state == "failed")
+        assert cluster.stats().sources[0].problem == "ValueError"
+        with pytest.raises(NotReady, match="no membership is known yet: scripted: ValueError"):
+            cluster.wait_ready(0.05)
+
+
+def test_unchanged_content_is_no_event():
+    """DI-2: twenty equal answers change the membership once."""
+    source, told = Scripted(), []
+    with Cluster("orders", source) as cluster:
+        cluster.subscribe(told.append)
+        for _ in range(20):
+            source.say("a:80", "b:80")
+        eventually(lambda: source.asked > 20)
+        assert [type(one).__name__ for one in told] == ["EndpointAdded", "EndpointAdded", "SourceChanged"]
+
+
+def test_a_first_call_waits_for_the_membership_and_no_longer_than_it_may():
+    """`start_timeout`: with 0 it fails at once, in words that name the source."""
+    source = Scripted("mine")
+    with Cluster("orders", source, start_timeout=0, on_empty=FailClosed()) as cluster:
+        with pytest.raises(NotReady, match="mine: no answer yet"):
+            next(iter(cluster.attempts()))
+    source = Scripted()
+    with Cluster("orders", source, start_timeout=30.0) as cluster:
+        threading.Timer(0.1, source.say, ["a:80"]).start()
+        for attempt in cluster.attempts():
+            with attempt as endpoint:
+                assert endpoint.id == "a:80"
+
+
+def test_async_code_waits_without_blocking_its_loop():
+    """`async_wait_ready` and `aclose`, under asyncio and trio."""
+    for backend in ("asyncio", "trio"):
+        source = Scripted()
+
+        async def main(source=source):
+            async with Cluster("orders", source) as cluster:
+                async with anyio.create_task_group() as group:
+                    group.start_soon(cluster.async_wait_ready)
+                    await anyio.sleep(0.02)
+                    source.say("a:80")
+                assert ids(cluster) == ["a:80"]
+
+        anyio.run(main, backend=backend)
+
+
+def test_static_endpoints_start_no_thread():
+    """Also in a combination."""
+
+    class Both:
+        sources = (Static("a:80"), Static("b:80"))
+
+        def combine(self, parts: tuple[Part, ...]):
+            return tuple(one for part in parts for one in part.endpoints)
+
+    with leak_check(settle_s=0), Cluster("orders", Both()) as cluster:
+        assert ids(cluster) == ["a:80", "b:80"]
+        assert THREAD_NAME not in {thread.name for thread in threading.enumerate()}
+
+
+def test_connections_that_fail_have_the_source_asked_at_once():
+    """DI-6: the pause before the next query ends, and only one query is under way."""
+    source = Scripted(ask_again_s=3600.0)
+    with Cluster("orders", source) as cluster:
+        source.say("a:1")
+        cluster.wait_ready(5.0)
+        eventually(lambda: cluster.stats().sources[0].next_s)
+        assert source.asked == 1
+        with pytest.raises(ConnectionRefusedError):
+            for attempt in cluster.attempts():
+                with attempt:
+                    raise ConnectionRefusedError(111, "refused")
+        eventually(lambda: source.asked == 2)
+
+
+def test_closing_ends_everything_in_the_middle_of_a_query():
+    """DI-7: nothing is left, and a closed cluster cannot be opened."""
+    source = Scripted()
+    with leak_check():
+        cluster = Cluster("orders", source)
+        cluster.open()
+        eventually(lambda: source.asked)
+        cluster.close()
+        cluster.close()
+
+
+def test_a_cluster_that_is_dropped_without_closing_follows_no_more():
+    """Its job ends with it."""
+    with leak_check():
+        source = Scripted()
+        cluster = Cluster("orders", source)
+        cluster.open()
+        eventually(lambda: source.asked)
+        del cluster
+
+
+def test_a_watch_that_breaks_is_reported_and_asked_again():
+    """DI-7: a mistake in `query`, `answer` or `failed` ends no task."""
+
+    class Broken(Scripted):
+        def query(self, now):
+            if self.failures < 2:
+                raise RuntimeError("query")
+            return super().query(now)
+
+        def failed(self, now):
+            super().failed(now)
+            raise RuntimeError("failed")
+
+    source = Broken()
+    source.say("a:80")
+    with Cluster("orders", source) as cluster:
+        cluster.wait_ready(5.0)
+        assert source.failures == 2
+
+
+def test_only_a_static_membership_can_be_replaced():
+    """`update` would be undone by the next answer."""
+    with Cluster("orders", Scripted("mine")) as cluster, pytest.raises(ConfigError, match="orders follows mine"):
+        cluster.update("a:80")
