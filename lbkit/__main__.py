@@ -62,7 +62,38 @@ def parser() -> argparse.ArgumentParser:
     ):
         demo.add_argument(name, metavar=metavar, type=kind, default=default, help=f"{text} (default: {default})")
     demo.add_argument("--json", action="store_true", help="print nothing but one JSON object at the end")
+    _add_resolve(commands)
     return top
+
+
+def _add_resolve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    resolve = commands.add_parser(
+        "resolve",
+        help="show what a target yields and, with --watch, how it changes",
+        description="Follows a target as an application would, and shows its sources and its endpoints. "
+        "The exit code is 0 if there are endpoints, 1 if there are none or none are known, 2 for a wrong target.",
+    )
+    resolve.add_argument("target", metavar="TARGET", help="such as dns://orders.internal:8080")
+    resolve.add_argument("--watch", action="store_true", help="go on, and show each change, until Ctrl-C")
+    resolve.add_argument("--seconds", metavar="S", type=number(0, 1e9), help="with --watch: end after so many seconds")
+    patience = "wait for the sources' first answers for at most so many seconds (default: 5)"
+    resolve.add_argument("--timeout", metavar="S", type=number(0, 3600), default=5.0, help=patience)
+    resolve.add_argument("--json", action="store_true", help="print JSON objects, one in a line")
+
+
+def _resolve(top: argparse.ArgumentParser, options: argparse.Namespace) -> int:
+    from lbkit._resolve.run import Options, run  # noqa: PLC0415 - help must not wait for an event loop
+
+    if options.seconds is not None and not options.watch:
+        top.error("--seconds says how long --watch goes on: give both")
+    return run(Options(options.target, options.timeout, options.watch, options.seconds, options.json))
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from lbkit._demo.run import run  # noqa: PLC0415 - help must not wait for an HTTP client
+    from lbkit._demo.settings import Options  # noqa: PLC0415
+
+    return run(Options(options.seconds, options.replicas, options.rate, options.scheduler, options.json))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -73,10 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         top.print_help()
         return 0
     try:
-        from lbkit._demo.run import run  # noqa: PLC0415 - help must not wait for an HTTP client
-        from lbkit._demo.settings import Options  # noqa: PLC0415
-
-        return run(Options(options.seconds, options.replicas, options.rate, options.scheduler, options.json))
+        return _resolve(top, options) if options.command == "resolve" else _demo(options)
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:  # the reader of a pipe has left: not worth a traceback, now or when stdout is flushed

@@ -81,6 +81,11 @@ class Balancer:
         """Whether a membership is known; read without the lock."""
         return self._roster.snapshot is not None
 
+    @property
+    def snapshot(self) -> Snapshot | None:
+        """The present membership as it was taken, None while none is known; read without the lock."""
+        return self._roster.snapshot
+
     def endpoints(self) -> frozenset[str]:
         """Return the ids of the present membership."""
         with self._lock:
