@@ -5,6 +5,8 @@ fail its own health checks, and blocking code has no loop at all. The thread is 
 the last. It is a daemon: the interpreter does not wait for it, but tells it to end, so that connections are closed.
 
 After a fork the child has no such thread. Its engine starts anew with the first job; the parent's jobs are not its.
+A module that the thread is importing at the moment of a fork can never be imported in the child, for nobody there ends
+the import. So the thread imports only while forks are held off (see `hold_off_forks`).
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ import logging
 import threading
 from collections.abc import Awaitable, Callable
 from contextvars import Context
+
+import anyio
 
 from lbkit.runtime import fork
 
@@ -69,7 +73,7 @@ class Engine:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._idle: asyncio.Event | None = None
         self._thread: threading.Thread | None = None
-        fork.register(self)
+        fork.register(self, innermost=True)
 
     def start(self, name: str, work: Work) -> Job:
         """Run `work` until it ends or its job is closed. An exception ends the job and is logged."""
@@ -78,9 +82,11 @@ class Engine:
             self._jobs.add(job)
             if self._loop is None:
                 self._loop, self._idle = asyncio.new_event_loop(), asyncio.Event()
-                arguments = (self._loop, self._idle)
+                warm = threading.Event()
+                arguments = (self._loop, self._idle, warm)
                 self._thread = threading.Thread(target=self._run, args=arguments, name=THREAD_NAME, daemon=True)
                 self._thread.start()
+                warm.wait()  # with the lock held, so that nobody forks meanwhile
             job.loop = self._loop
             # Not in the caller's context, which may say that trio runs, or belong to a request.
             self._loop.call_soon_threadsafe(self._begin, job, work, context=Context())
@@ -98,9 +104,17 @@ class Engine:
                 self._loop = self._idle = None
         job.ended.set()
 
-    def _run(self, loop: asyncio.AbstractEventLoop, idle: asyncio.Event) -> None:
+    def _run(self, loop: asyncio.AbstractEventLoop, idle: asyncio.Event, warm: threading.Event) -> None:
         with asyncio.Runner(loop_factory=lambda: loop) as runner:
+            try:
+                runner.run(_warm_up())
+            finally:
+                warm.set()
             runner.run(_until(idle))
+
+    def hold_off_forks(self) -> threading.Lock:
+        """Return a context in which no fork happens: for imports in the engine's thread, without an await in it."""
+        return self._lock
 
     def stop(self) -> None:
         """End all jobs and the thread; waits for at most a second."""
@@ -131,6 +145,17 @@ async def _carry(job: Job, work: Work) -> None:
         await work()
     except Exception:
         logger.exception("%s has ended by a mistake of lbkit's", job.name)
+
+
+async def _warm_up() -> None:
+    """Use what imports modules when it is first used."""
+    async with anyio.create_task_group() as group:
+        group.start_soon(anyio.sleep, 0)
+    done = anyio.Event()
+    done.set()
+    with anyio.CancelScope(), anyio.fail_after(None), anyio.move_on_after(None):
+        await done.wait()
+    "host".encode("idna")
 
 
 async def _until(idle: asyncio.Event) -> None:

@@ -132,7 +132,8 @@ class Following:
             query = keeper.query(time.monotonic())
             client = leaf.clients.get(type(query))
             if client is None:
-                client = leaf.clients[type(query)] = make_client(query)
+                with ENGINE.hold_off_forks():
+                    client = leaf.clients[type(query)] = make_client(query)
             reply = await client.ask(query)
         except Exception as error:  # noqa: BLE001 - whatever it was: the last good set stays, and it is asked again
             self._fail(keeper, error)

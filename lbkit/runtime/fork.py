@@ -2,7 +2,8 @@
 
 A fork copies locks in whatever state they are and sockets that both processes then share. Objects that register here
 have `before_fork()` called in the forking thread, and `after_fork(child=...)` in both processes afterwards. Weak
-references: registering keeps nothing alive.
+references: registering keeps nothing alive. Locks are taken in the order in which other code nests them: a cluster's
+before the engine's.
 """
 
 from __future__ import annotations
@@ -26,19 +27,24 @@ class ForkAware(Protocol):
 
 logger = logging.getLogger("lbkit")
 _registered: weakref.WeakSet[ForkAware] = weakref.WeakSet()
+_innermost: weakref.WeakSet[ForkAware] = weakref.WeakSet()
 _lock = threading.Lock()
 _held: list[ForkAware] = []
 
 
-def register(one: ForkAware) -> None:
-    """Have `one` told of forks for as long as it lives."""
+def register(one: ForkAware, *, innermost: bool = False) -> None:
+    """Have `one` told of forks for as long as it lives.
+
+    `innermost` says that its lock is taken while those of others are held, and no other while it is held.
+    """
     with _lock:
-        _registered.add(one)
+        (_innermost if innermost else _registered).add(one)
 
 
 def _before() -> None:
     _lock.acquire()
     _held.extend(_registered)
+    _held.extend(_innermost)
     for one in _held:
         one.before_fork()
 

@@ -1,6 +1,5 @@
 """The engine: one thread while there are jobs, none without, and no job that cannot be closed."""
 
-import os
 import threading
 
 import anyio
@@ -97,33 +96,3 @@ def test_a_job_that_shields_itself_does_not_hold_up_join_for_ever(engine):
     assert not job.join(0.05)
     release.set()
     assert job.join(5.0)
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
-@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
-def test_the_child_of_a_fork_has_an_engine_that_starts_anew(engine):
-    """The parent's job is not the child's, and the parent's goes on."""
-    beats = []
-
-    async def beat():
-        while True:
-            beats.append(1)
-            await anyio.sleep(0.01)
-
-    async def answer():
-        os.write(write, b"x")
-
-    job = engine.start("beat", beat)
-    eventually(lambda: beats)
-    read, write = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        ended = engine.start("answer", answer).join(5.0)
-        os._exit(0 if ended and len(threads()) <= 1 else 1)
-    assert os.waitpid(pid, 0)[1] == 0
-    assert os.read(read, 1) == b"x"
-    count = len(beats)
-    eventually(lambda: len(beats) > count)
-    assert not job.ended.is_set()
-    os.close(read)
-    os.close(write)

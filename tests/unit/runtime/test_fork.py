@@ -191,13 +191,107 @@ def test_a_cluster_that_is_gone_is_forgotten():
     run("""
         import weakref
         from lbkit.runtime import fork
-        from lbkit.runtime.engine import ENGINE
         cluster = Cluster("orders", ["a:80"])
         cluster.open()
         gone = weakref.ref(cluster)
         del cluster
         gc.collect()
         assert gone() is None
-        assert list(fork._registered) == [ENGINE]
+        assert not list(fork._registered)
         assert in_child(lambda: 5) == 5
     """)
+
+
+FOLLOWED = """
+    import time
+    from lbkit.discovery.base import Found, Run
+
+    class Growing:  # says one endpoint more with each answer, in each process
+        def watch(self, rng):
+            self.count = 0
+            return self
+        def query(self, now):
+            return Run(lambda: None)
+        def answer(self, reply, now):
+            self.count += 1
+            return Found(tuple(Endpoint(host=f"h{number}", port=80) for number in range(self.count)), 0.02)
+        def failed(self, now):
+            pass
+
+    def known(cluster, count):
+        end = time.monotonic() + 10.0
+        while len(cluster.stats().endpoints) != count and time.monotonic() < end:
+            time.sleep(0.002)
+        return len(cluster.stats().endpoints)
+"""
+
+
+def test_a_child_follows_the_sources_itself_from_its_next_use_on():
+    """Until then it has what the parent knew; the parent goes on; each closes its own."""
+    run(
+        textwrap.dedent(FOLLOWED)
+        + textwrap.dedent("""
+        with Cluster("orders", Growing()) as cluster:
+            assert known(cluster, 3) == 3
+
+            def child():
+                before = len(cluster.stats().endpoints)
+                assert threading.active_count() == 1
+                cluster.open()
+                after = known(cluster, before + 2)
+                cluster.close()
+                return before, after - before, threading.active_count()
+
+            before, more, threads = in_child(child)
+            assert before >= 3 and more == 2
+            assert known(cluster, before + 5) == before + 5
+    """)
+    )
+
+
+def test_children_forked_while_sources_are_followed_come_up():
+    """Twenty forks at any moment of the engine: no lock is copied in a state that nobody ends."""
+    run(
+        textwrap.dedent(FOLLOWED)
+        + textwrap.dedent("""
+        clusters = [Cluster(f"c{number}", Growing()) for number in range(5)]
+        for cluster in clusters:
+            cluster.open()
+
+        def child():
+            for cluster in clusters:
+                cluster.wait_ready(10.0)
+                cluster.close()
+            return True
+
+        for _ in range(20):
+            assert in_child(child)
+            time.sleep(0.003)
+        for cluster in clusters:
+            cluster.close()
+    """)
+    )
+
+
+def test_forks_while_other_threads_open_clusters_do_not_deadlock():
+    """A cluster's lock is taken before the engine's, also by the fork."""
+    run(
+        textwrap.dedent(FOLLOWED)
+        + textwrap.dedent("""
+        stop = False
+
+        def open_and_close():
+            while not stop:
+                with Cluster("orders", Growing()):
+                    pass
+
+        threads = [threading.Thread(target=open_and_close) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for _ in range(100):
+            assert in_child(lambda: 5) == 5
+        stop = True
+        for thread in threads:
+            thread.join()
+    """)
+    )
