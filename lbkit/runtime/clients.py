@@ -13,6 +13,8 @@ import anyio
 import anyio.to_thread
 
 from lbkit.discovery.base import Run
+from lbkit.discovery.consul_reply import AgentRequest
+from lbkit.discovery.dns_records import DnsQuery
 from lbkit.errors import DiscoveryError
 
 
@@ -58,4 +60,14 @@ def make_client(query: Any) -> Client:
     """
     if isinstance(query, Run):
         return RunClient()
+    if isinstance(query, DnsQuery):
+        try:
+            from lbkit.runtime.dns_client import DnsClient  # noqa: PLC0415 - needs a package that others do without
+        except ImportError:
+            raise DiscoveryError("DNS needs the package dnspython: pip install 'lbkit-client[dns]'") from None
+        return DnsClient()
+    if isinstance(query, AgentRequest):
+        from lbkit.runtime.consul_client import AgentClient  # noqa: PLC0415 - httpx takes long to import
+
+        return AgentClient()
     raise DiscoveryError(f"a watch asked for {type(query).__name__}, which nobody carries out: return Run(function)")
