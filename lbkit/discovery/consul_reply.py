@@ -1,0 +1,122 @@
+"""Requests to an agent and their replies, as values; and what a reply says apart from its instances, in words."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from lbkit.discovery.consul_access import Access
+from lbkit.errors import DiscoveryError
+
+EXCERPT = 160
+"""Characters of a refusal that are repeated in a message."""
+OUT_OF_CONTACT_MS = 1000
+"""Servers hear from the leader several times a second."""
+_UNSEEN = re.compile(r"[^\x20-\x7e]+")
+_HINTS = {
+    "no cluster leader": "Consul's servers have no leader; they need a majority that sees each other",
+    "no path to datacenter": "Consul knows no such datacenter, or has lost its way to it",
+    "boolean expression": "the filter is not valid",
+    "rpc error": "the agent cannot reach a server of Consul's",
+    "acl not found": "Consul does not know this token",
+    "permission denied": "the token may not read this",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class AgentRequest:
+    """One request to one agent.
+
+    Attributes:
+        access: How agents are reached.
+        path: Such as "/v1/health/service/orders", with what is special in it quoted.
+        params: Of the query, in order.
+        agent: Which of the agents is asked.
+        timeout: Seconds for all of it.
+        method, headers, body: As in HTTP; the token is added by the client that sends it.
+    """
+
+    access: Access
+    path: str
+    params: tuple[tuple[str, str], ...] = ()
+    agent: int = 0
+    timeout: float = 10.0
+    method: str = "GET"
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+
+    @property
+    def url(self) -> str:
+        """The agent's address, for messages."""
+        return self.access.agents[self.agent]
+
+
+@dataclass(frozen=True, slots=True)
+class AgentReply:
+    """What the agent answered.
+
+    Attributes:
+        status: As in HTTP.
+        headers: With names in lower case.
+        body: All of it; the token is blotted out of an error's.
+    """
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+    def json(self) -> Any:
+        """Return what the body says.
+
+        Raises:
+            DiscoveryError: The agent refused, or the body is no JSON.
+        """
+        if self.status != 200:
+            raise DiscoveryError(self._refusal())
+        try:
+            return json.loads(self.body)
+        except (ValueError, RecursionError):
+            raise DiscoveryError("the answer is no JSON: is there a Consul agent?") from None
+
+    def number(self, name: str) -> int | None:
+        """Return a header as a number; None where it is missing or something else."""
+        text = self.headers.get(name, "")
+        return int(text) if text.isascii() and text.isdigit() and len(text) <= 20 else None
+
+    def notes(self, *, empty: bool, token: bool, stale: bool) -> list[str]:
+        """Return what the headers say against the answer.
+
+        Args:
+            empty: Whether it has no endpoints.
+            token: Whether a token was sent.
+            stale: Whether an answer by any server was asked for.
+        """
+        said = []
+        if self.headers.get("x-consul-results-filtered-by-acls") == "true":
+            said.append("ACLs hide instances from this token" if token else "ACLs hide instances from us: give a token")
+        elif empty and self.headers.get("x-consul-default-acl-policy") == "deny":
+            who = "this token may not" if token else "without a token we may not"
+            said.append(f"Consul denies by default: {who} be allowed to see them")
+        if self.headers.get("x-consul-knownleader") == "false":
+            said.append("the server that answered knows no leader")
+        if stale and (self.number("x-consul-lastcontact") or 0) >= OUT_OF_CONTACT_MS:
+            said.append("the server that answered is out of contact with the leader")
+        return said
+
+    def _refusal(self) -> str:
+        text = _UNSEEN.sub(" ", self.body[: 2 * EXCERPT].decode("utf-8", "replace")).strip()
+        lower = text.lower()
+        hint = next((words for sign, words in _HINTS.items() if sign in lower), "")
+        if not hint and self.status == 403:
+            hint = "Consul's ACLs refuse this"
+        elif not hint and self.status == 429:
+            hint = "Consul limits requests"
+        elif not hint and (self.status == 404 or 300 <= self.status < 400):
+            hint = "there is no such thing at this address"
+        if len(text) > EXCERPT:
+            text = f"{text[:EXCERPT]}…"
+        said = f"{self.status}: {text}" if text else str(self.status)
+        return f"{hint} ({said})" if hint else f"the agent answered {said}"
