@@ -7,15 +7,18 @@ modules are imported when they are needed, for some of them need packages that o
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import anyio
-import anyio.to_thread
 
 from lbkit.discovery.base import Run
+from lbkit.discovery.callback import CallFunction
 from lbkit.discovery.consul_reply import AgentRequest
 from lbkit.discovery.dns_records import DnsQuery
+from lbkit.discovery.file import ReadFile
 from lbkit.errors import DiscoveryError
+from lbkit.runtime.worker import Worker
 
 
 class Client(Protocol):
@@ -35,21 +38,38 @@ class Client(Protocol):
 class RunClient:
     """Runs functions."""
 
+    def __init__(self) -> None:
+        self._worker = Worker()
+
     async def ask(self, query: Run) -> Any:
-        """Run the query's function: on the loop if it is async, otherwise in a worker thread."""
+        """Run the query's function: on the loop if it is async, otherwise in a worker thread.
+
+        An iterator that it returns is read to its end there, for a generator may block too.
+
+        Raises:
+            DiscoveryError: It took too long, or raised. The text of what it raised is not repeated, for it may hold
+                secrets; the exception is the cause. A DiscoveryError of its own passes.
+        """
         try:
-            with anyio.fail_after(query.timeout):
+            with anyio.fail_after(query.timeout) as scope:
                 if inspect.iscoroutinefunction(query.function):
                     return await query.function()
-                result = await anyio.to_thread.run_sync(query.function, abandon_on_cancel=True)
+                result = await self._worker.run(lambda: _run(query.function))
                 return await result if inspect.isawaitable(result) else result
-        except TimeoutError as error:
-            if query.timeout is None:
-                raise
-            raise DiscoveryError(f"no answer in {query.timeout:g} s") from error
+        except DiscoveryError:
+            raise
+        except Exception as error:
+            if scope.cancelled_caught:
+                raise DiscoveryError(f"no answer in {query.timeout:g} s") from error
+            raise DiscoveryError(f"the function raised {type(error).__name__}") from error
 
     async def aclose(self) -> None:
         """Nothing is open."""
+
+
+def _run(function: Callable[[], Any]) -> Any:
+    result = function()
+    return tuple(result) if isinstance(result, Iterator) else result
 
 
 def make_client(query: Any) -> Client:
@@ -70,4 +90,12 @@ def make_client(query: Any) -> Client:
         from lbkit.runtime.consul_client import AgentClient  # noqa: PLC0415 - httpx takes long to import
 
         return AgentClient()
+    if isinstance(query, ReadFile):
+        from lbkit.runtime.file_client import FileClient  # noqa: PLC0415 - as all of these
+
+        return FileClient()
+    if isinstance(query, CallFunction):
+        from lbkit.runtime.callback_client import CallbackClient  # noqa: PLC0415 - it builds upon RunClient here
+
+        return CallbackClient()
     raise DiscoveryError(f"a watch asked for {type(query).__name__}, which nobody carries out: return Run(function)")
