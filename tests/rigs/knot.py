@@ -118,9 +118,11 @@ class Knot(DnsServer):
         super().__init__("knot")
         self._binary = require("knotd")
         (self.home / "knot.conf").write_text(_CONFIG.format(home=self.home, port=self.port))
-        (self.home / "test.lb.zone").write_text(_START)
 
     def argv(self) -> Sequence[str]:
+        zone = self.home / "test.lb.zone"
+        if not zone.exists():  # the first time, and after `purge`
+            zone.write_text(_START)
         return [self._binary, "-c", str(self.home / "knot.conf")]
 
     def purge(self) -> None:
