@@ -7,6 +7,7 @@ the random part comes on top of it: nothing is asked more often than the floor s
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from ipaddress import ip_address
 from random import Random
@@ -26,6 +27,7 @@ HURRY_S = 1.0
 PORT = 53
 
 
+_NAMESERVER = re.compile(r"(?:\[(?P<six>[^]]+:[^]]+)\]|(?P<four>[0-9.]+))(?::(?P<port>[0-9]{1,5}))?")
 _KINDS = {None: ("A", "AAAA"), 4: ("A",), 6: ("AAAA",)}
 
 
@@ -92,23 +94,16 @@ def settle_terms(config: Any) -> Terms:
 
 def _nameserver(text: str, what: str) -> tuple[str, int]:
     problem = (
-        f"{what}: a nameserver is an address, with a port if it is not {PORT}: 10.0.0.2, 10.0.0.2:5353 or [::1]:5353"
+        f"{what}: a nameserver is an address, with a port if that is not {PORT}: 10.0.0.2, 10.0.0.2:5353 or [::1]:5353"
     )
     if not isinstance(text, str):
         raise ConfigError(problem)
-    if text.startswith("["):
-        host, bracket, rest = text[1:].partition("]")
-        port, is_port = rest.removeprefix(":"), bool(bracket) and (not rest or rest.startswith(":"))
-    elif text.count(":") == 1:
-        host, _, port = text.partition(":")
-        is_port = True
-    else:
-        host, port, is_port = text, "", True
+    match = _NAMESERVER.fullmatch(text)
     try:
-        address = str(ip_address(host))
-        number = int(port) if port else PORT
+        address = ip_address(match["six"] or match["four"] if match else text)
     except ValueError:
         raise ConfigError(f"{problem}; not {text!r}") from None
-    if not is_port or not 1 <= number <= 65535:
+    port = int(match["port"] or PORT) if match else PORT
+    if not 1 <= port <= 65535:
         raise ConfigError(f"{problem}; not {text!r}")
-    return address, number
+    return str(address), port
