@@ -54,16 +54,19 @@ class Reading:
         found: list[Endpoint] = []
         unusable: list[str] = []
         unhealthy: Counter[str] = Counter()
-        for entry in entries:
-            node, service = _part(entry, "Node"), _part(entry, "Service")
-            status = _worst(entry.get("Checks"))
-            if status != "passing" and not (self.warning and status == "warning"):
-                unhealthy[status] += 1
-                continue
-            try:
-                found.append(self._endpoint(node, service, status))
-            except ConfigError as error:
-                unusable.append(f"{service.get('ID') or service.get('Service')} ({error})")
+        try:
+            for entry in entries:
+                node, service = _part(entry, "Node"), _part(entry, "Service")
+                status = _worst(entry.get("Checks"))
+                if status != "passing" and not (self.warning and status == "warning"):
+                    unhealthy[status] += 1
+                    continue
+                try:
+                    found.append(self._endpoint(node, service, status))
+                except ConfigError as error:
+                    unusable.append(f"{service.get('ID') or service.get('Service')} ({error})")
+        except (AttributeError, TypeError):
+            raise DiscoveryError("the answer has an instance of an unknown form") from None
         said = f"{len(unusable)} of {len(entries)} instances left out: {_some(unusable)}" if unusable else ""
         if unusable and not found:
             raise DiscoveryError(f"no instance can be used; {said}")

@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from lbkit.discovery.allow import Allow
-from lbkit.discovery.base import Upkeep
+from lbkit.discovery.checks import check_grace
 from lbkit.discovery.consul_access import DEFAULT_AGENT, Access, Secret
 from lbkit.errors import ConfigError
 
@@ -41,7 +41,7 @@ def settle(label: str, config: Any) -> None:
     """
     names = ("agent", "token", "token_file", "verify", "ca", "cert", "tls_server_name")
     access = Access.of(label, **{name: getattr(config, name) for name in names})
-    Upkeep(config.empty_grace)
+    check_grace(label, config.empty_grace)
     Allow.of(config.allow)
     changes: dict[str, Any] = {"access": access, "allow": tuple(config.allow)}
     if isinstance(config.token, str):

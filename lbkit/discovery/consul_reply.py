@@ -20,9 +20,10 @@ _HINTS = {
     "no cluster leader": "Consul's servers have no leader; they need a majority that sees each other",
     "no path to datacenter": "Consul knows no such datacenter, or has lost its way to it",
     "boolean expression": "the filter is not valid",
-    "rpc error": "the agent cannot reach a server of Consul's",
     "acl not found": "Consul does not know this token",
     "permission denied": "the token may not read this",
+    # Last, for the agent passes on what servers say with these words before it.
+    "rpc error": "the agent cannot reach a server of Consul's",
 }
 
 
@@ -98,8 +99,8 @@ class AgentReply:
         if self.headers.get("x-consul-results-filtered-by-acls") == "true":
             said.append("ACLs hide instances from this token" if token else "ACLs hide instances from us: give a token")
         elif empty and self.headers.get("x-consul-default-acl-policy") == "deny":
-            who = "this token may not" if token else "without a token we may not"
-            said.append(f"Consul denies by default: {who} be allowed to see them")
+            needs = "this token needs service:read and node:read" if token else "a token is needed"
+            said.append(f"Consul denies by default: {needs}")
         if self.headers.get("x-consul-knownleader") == "false":
             said.append("the server that answered knows no leader")
         if stale and (self.number("x-consul-lastcontact") or 0) >= OUT_OF_CONTACT_MS:

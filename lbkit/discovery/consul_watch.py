@@ -49,7 +49,7 @@ class ConsulWatch:
         """Return a blocking query, or one that is answered at once where no index is known."""
         if self._index is None:
             return self._asking.request()
-        params = (("index", str(self._index)), ("wait", f"{self._wait * 1000:.0f}ms"))
+        params = (("index", str(self._index)), ("wait", f"{self._wait:g}s"))
         return self._asking.request(params, self._wait * (1 + WAIT_SPREAD) + ANSWER_S)
 
     def answer(self, reply: AgentReply, now: float) -> Found | None:
