@@ -30,7 +30,7 @@ from lbkit.errors import DiscoveryError
 
 BACKOFF_FACTOR = 2.0
 BACKOFF_JITTER = 0.5
-"""Share of a pause that is random."""
+"""Up to this share of itself is added to a pause, at random."""
 _PATIENT = Upkeep()
 
 
@@ -72,7 +72,7 @@ class Keeper:
         endpoints: The set, or None while none is known.
     """
 
-    __slots__ = ("_empty_since", "_failures", "_hurried_at", "_rng", "_upkeep", "_watch", "due", "endpoints", "report")
+    __slots__ = ("_empty_since", "_failures", "_hurry_at", "_rng", "_upkeep", "_watch", "due", "endpoints", "report")
 
     def __init__(self, source: Any, rng: Random) -> None:
         self._watch: Watch = source.watch(rng)
@@ -80,7 +80,7 @@ class Keeper:
         self._rng = rng
         self._failures = 0
         self._empty_since: float | None = None
-        self._hurried_at = -math.inf
+        self._hurry_at = -math.inf if self._upkeep.hurry_s < math.inf else math.inf
         self.due = -math.inf
         self.endpoints: tuple[Endpoint, ...] | None = None
         self.report = Report(str(source), SourceState.STARTING, "", 0, None)
@@ -109,9 +109,8 @@ class Keeper:
         if found is None:
             self.due = now
             return
-        self._failures = 0
-        self.due = now + found.ask_again_s
-        endpoints = Snapshot.of(found.endpoints).endpoints
+        endpoints, due = Snapshot.of(found.endpoints).endpoints, now + found.ask_again_s
+        self._failures, self.due = 0, due  # only now: what was answered may be nonsense
         if endpoints:
             self._empty_since = None
             self._keep(endpoints, SourceState.LIVE, found.problem, now)
@@ -128,10 +127,11 @@ class Keeper:
 
     def failed(self, error: Exception, now: float) -> None:
         """Take a failure: of the query, of its answer, or of the watch itself."""
-        pause_s = growing(self._upkeep.retry_first_s, BACKOFF_FACTOR, self._upkeep.retry_max_s, self._failures)
-        pause_s *= 1.0 + BACKOFF_JITTER * self._rng.random()
+        first_s, max_s = self._upkeep.retry_first_s, self._upkeep.retry_max_s
+        # The longest pause has its random part too: many clients of a source that is back do not come together.
+        pause_s = growing(first_s, BACKOFF_FACTOR, max(first_s, max_s / (1.0 + BACKOFF_JITTER)), self._failures)
         self._failures += 1
-        self.due = now + pause_s
+        self.due = now + min(max_s, pause_s * (1.0 + BACKOFF_JITTER * self._rng.random()))
         # The text of an error that is not ours may hold what must not be shown.
         problem = str(error) if isinstance(error, DiscoveryError) else type(error).__name__
         state = SourceState.STALE if self.endpoints else SourceState.FAILED
@@ -141,9 +141,9 @@ class Keeper:
 
     def hurry(self, now: float) -> bool:
         """Bring the next query forward, because endpoints could not be reached; False where that is not allowed."""
-        if self._failures or now < self._hurried_at + self._upkeep.hurry_s:
+        if self._failures or now < self._hurry_at:
             return False
-        self._hurried_at = now
+        self._hurry_at = now + self._upkeep.hurry_s
         self.due = min(self.due, now)
         return True
 

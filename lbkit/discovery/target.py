@@ -5,7 +5,8 @@
     unix:/run/orders.sock                a unix socket
     dns://orders.internal:8080           all addresses of a name; dns://10.0.0.53/orders.internal:8080 asks that server
     dns+srv://_http._tcp.orders.example  what SRV records say
-    consul://orders?tag=v2               healthy instances; consul://agent:8500/orders asks that agent
+    consul://orders?tag=v2               healthy instances; consul://agent/orders or consul+https:// asks that agent
+    consul+query://orders-nearby         what a prepared query of Consul finds
     file:///etc/orders.json              what a file lists; file:orders.toml for a relative path
     env:ORDERS_TARGET                    the target that this environment variable holds
 
@@ -21,26 +22,14 @@ from typing import Any
 
 from lbkit.core.endpoint import Endpoint
 from lbkit.discovery.base import Combination, Discovery, Source
-from lbkit.discovery.dns import Dns
 from lbkit.discovery.file import File
-from lbkit.discovery.srv import DnsSrv
 from lbkit.discovery.static import Static
-from lbkit.discovery.target_options import Known, build, flag, number, refuse_options, text, texts, whole
+from lbkit.discovery.target_names import NAMES
+from lbkit.discovery.target_options import Known, build, number, refuse_options, text
 from lbkit.discovery.target_text import Piece, TargetText, check_characters, cut, scheme_of, wrong
 from lbkit.errors import ConfigError
 
 _FILE: Known = {"format": ("format", text), "every": ("every", number), "empty_grace": ("empty_grace", number)}
-_DNS: Known = {
-    "nameserver": ("nameservers", texts),
-    "search": ("search", texts),
-    "family": ("family", whole),
-    "timeout": ("timeout", number),
-    "min_ttl": ("min_ttl", number),
-    "max_ttl": ("max_ttl", number),
-    "empty_grace": ("empty_grace", number),
-    "allow": ("allow", texts),
-}
-_SRV: Known = {**_DNS, "verify_target": ("verify_target", flag)}
 
 
 def as_discovery(value: Any) -> Discovery:
@@ -172,59 +161,9 @@ def _path(target: TargetText, example: str) -> str:
     return name.text if authority is None else f"/{name.text}"
 
 
-def _dns(target: TargetText) -> Discovery:
-    name, servers = _named(target, "dns://orders.internal:8080")
-    host, colon, port = name.text.rpartition(":")
-    if not colon or not host:
-        raise target.wrong(
-            f"a dns target has a name and a port: dns://{name.text.partition(':')[0] or 'orders'}:8080", name
-        )
-    if not (port.isascii() and port.isdigit() and len(port) < 6):
-        raise target.wrong("the port is a number from 1 to 65535", name)
-    return build(
-        target, {"nameserver": target.authority, "": name}, _searching(Dns), _DNS, host, int(port), **_servers(servers)
-    )
-
-
-def _srv(target: TargetText) -> Discovery:
-    name, servers = _named(target, "dns+srv://_http._tcp.orders.example")
-    if ":" in name.text:
-        raise target.wrong("a dns+srv target has no port: SRV records say it; for a host and port write dns://", name)
-    return build(
-        target, {"nameserver": target.authority, "": name}, _searching(DnsSrv), _SRV, name.text, **_servers(servers)
-    )
-
-
-def _searching(factory: Callable[..., Discovery]) -> Callable[..., Discovery]:
-    """Have `search=false` search nothing; several domains are written one by one."""
-
-    def make(*arguments: Any, search: tuple[str, ...] = ("true",), **more: Any) -> Discovery:
-        switched = {"true": True, "false": False}.get(",".join(search))
-        return factory(*arguments, search=search if switched is None else switched, **more)
-
-    return make
-
-
-def _servers(servers: list[Piece]) -> dict[str, Any]:
-    return {"nameservers": tuple(one.text for one in servers)} if servers else {}
-
-
-def _named(target: TargetText, example: str) -> tuple[Piece, list[Piece]]:
-    """Return the name, and who is to be asked for it: `//who,who/name`, `///name`, `//name` or `:name`."""
-    name, authority = target.name, target.authority
-    if name is None:
-        name, authority = authority, None
-    if name is None or not name.text:
-        raise target.wrong(f"a {target.scheme} target has a name: {example}", name)
-    if authority is None or authority.start == authority.end:
-        return name, []
-    return name, authority.split(target.text)
-
-
 _SCHEMES: dict[str, Callable[[TargetText], Discovery]] = {
     "static": _static,
     "unix": _unix,
     "file": _file,
-    "dns": _dns,
-    "dns+srv": _srv,
+    **NAMES,
 }

@@ -42,10 +42,10 @@ def whole(value: str) -> int:
 
 
 def flag(value: str) -> bool:
-    """Read true or false; the bare name of the option is true."""
-    if value not in ("true", "false"):
+    """Read true or false, or 1 or 0; the bare name of the option is true."""
+    if value not in ("true", "false", "1", "0"):
         raise ValueError("must be true or false")
-    return value == "true"
+    return value in ("true", "1")
 
 
 Known = Mapping[str, tuple[str, Reader]]

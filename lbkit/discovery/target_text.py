@@ -18,7 +18,7 @@ from lbkit.errors import ConfigError
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(//)?")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-_SECRET = re.compile(r"token|secret|passw|credential|key", re.IGNORECASE)
+_SECRET = re.compile(r"token|secret|passw|credential|api_?key", re.IGNORECASE)
 _OPTION = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 _PATHS = ("file", "unix")
 """Schemes whose names are paths in the file system, where an @ is a letter like any other."""

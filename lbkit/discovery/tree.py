@@ -31,7 +31,8 @@ class Tree:
 
             def look() -> Part:
                 parts = tuple(child() for child in children)
-                return Part(combine(parts), all(part.settled for part in parts))
+                endpoints = combine(parts)
+                return Part(endpoints, endpoints is not None or all(part.settled for part in parts))
 
             return look
         keeper = Keeper(discovery, self._rng)
