@@ -1,4 +1,4 @@
-"""A real BIND with the zone test.lb: unlike Knot it puts as many records into a truncated answer as there is room."""
+"""A real BIND with the zone test.lb: unlike Knot it puts what there is room for into a truncated answer."""
 
 from collections.abc import Sequence
 
@@ -15,9 +15,10 @@ options {{
   notify no;
   minimal-responses no;
   dnssec-validation no;
-  max-udp-size 512;
+  max-udp-size 1232;
 }};
 controls {{ }};
+logging {{ channel errors {{ stderr; severity warning; }}; category default {{ errors; }}; }};
 zone "test.lb" {{
   type primary;
   file "{home}/test.lb.zone";
@@ -29,7 +30,7 @@ _START = "$TTL 1\n@ 1 SOA ns.other. root.other. 1 60 60 600 1\n@ 1 NS ns.other.\
 
 
 class Bind(DnsServer):
-    """BIND, which answers with at most 512 bytes over UDP."""
+    """BIND; a truncated answer has a part of the records in it only where the question came without EDNS."""
 
     def __init__(self) -> None:
         super().__init__("bind")
@@ -38,4 +39,4 @@ class Bind(DnsServer):
         (self.home / "test.lb.zone").write_text(_START)
 
     def argv(self) -> Sequence[str]:
-        return [self._binary, "-g", "-c", str(self.home / "named.conf"), "-n", "1"]
+        return [self._binary, "-f", "-c", str(self.home / "named.conf"), "-n", "1"]
