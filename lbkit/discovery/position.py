@@ -20,12 +20,12 @@ _DECODER = json.JSONDecoder()
 def line_in_json(text: str, way: Way) -> int | None:
     """Return the line, from 1, at which the value begins; None where it cannot be found."""
     try:
-        at = _skip(text, text.startswith("\ufeff"))
+        begin = value = _skip(text, text.startswith("\ufeff"))
         for step in way:
-            at = _nth(text, at, step) if isinstance(step, int) else _keyed(text, at, step)
+            begin, value = _nth(text, value, step) if isinstance(step, int) else _keyed(text, value, step)
     except (ValueError, IndexError):
         return None
-    return text.count("\n", 0, at) + 1
+    return text.count("\n", 0, begin) + 1
 
 
 def _skip(text: str, at: int) -> int:
@@ -33,21 +33,23 @@ def _skip(text: str, at: int) -> int:
     return at if found is None else found.end()
 
 
-def _nth(text: str, at: int, index: int) -> int:
+def _nth(text: str, at: int, index: int) -> tuple[int, int]:
+    """Return where an item of the list at `at` begins: once for the line, once for what is in it."""
     at = _skip(text, at + 1)  # the bracket
     for _ in range(index):
         _, end = _DECODER.raw_decode(text, at)
         at = _skip(text, _skip(text, end) + 1)  # the comma
-    return at
+    return at, at
 
 
-def _keyed(text: str, at: int, wanted: str) -> int:
+def _keyed(text: str, at: int, wanted: str) -> tuple[int, int]:
+    """Return where a key of the object at `at` begins, and its value."""
     at = _skip(text, at + 1)  # the brace
     while True:
         key, end = _DECODER.raw_decode(text, at)
-        if key == wanted:
-            return at
         value = _skip(text, _skip(text, end) + 1)  # the colon
+        if key == wanted:
+            return at, value
         _, end = _DECODER.raw_decode(text, value)
         at = _skip(text, _skip(text, end) + 1)  # the comma
 
