@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from lbkit.errors import ConfigError
@@ -91,19 +92,24 @@ class DnsQuery:
     timeout: float
 
 
-def chain(records: tuple[Record, ...], name: str) -> tuple[Record, ...]:
-    """Return what the records say of a name: its addresses, and the aliases that lead to them."""
+def by_name(records: Iterable[Record]) -> dict[str, list[Record]]:
+    """Return records by their owners."""
+    found: dict[str, list[Record]] = {}
+    for one in records:
+        found.setdefault(one.name, []).append(one)
+    return found
+
+
+def chain(records: Mapping[str, list[Record]], name: str) -> tuple[Record, ...]:
+    """Return what records say of a name: its own, and those of the names that it is an alias of; none in a circle."""
     found: list[Record] = []
     for _ in range(CHAIN_LIMIT):
-        alias = ""
-        for one in records:
-            if one.name == name:
-                found.append(one)
-                if one.kind == "CNAME" and isinstance(one.data, str):
-                    alias = one.data
-        if not alias:
+        own = records.get(name, [])
+        found += own
+        aliases = [one.data for one in own if one.kind == "CNAME" and isinstance(one.data, str)]
+        if not aliases:
             return tuple(found)
-        name = alias
+        name = aliases[0]
     return ()
 
 

@@ -20,7 +20,7 @@ from lbkit.core.endpoint import Endpoint
 from lbkit.discovery.base import Found, Upkeep
 from lbkit.discovery.dns_addresses import AddressBook, Addresses, shown
 from lbkit.discovery.dns_options import HURRY_S, Terms, settle_terms
-from lbkit.discovery.dns_records import Answer, DnsQuery, Record, Srv, chain, checked_name
+from lbkit.discovery.dns_records import Answer, DnsQuery, Record, Srv, by_name, chain, checked_name
 from lbkit.errors import DiscoveryError
 
 ZERO_WEIGHT_RATIO = 0.01
@@ -111,8 +111,10 @@ class SrvWatch:
             DiscoveryError: There is no such name, no answer, or no target that can be used.
         """
         if self._unresolved:
-            for target in self._unresolved:
-                self._resolved[target] = self._book.read(target, [one for one in reply if one.name == target])
+            answers: dict[str, list[Answer]] = {target: [] for target in self._unresolved}
+            for one in reply:
+                answers[one.name].append(one)
+            self._resolved.update({target: self._book.read(target, said) for target, said in answers.items()})
             self._unresolved = ()
             return self._found()
         answer = reply[0]
@@ -124,9 +126,10 @@ class SrvWatch:
         self._records = [one.data for one in answer.found if isinstance(one.data, Srv)]
         targets = dict.fromkeys(one.target for one in self._records if one.port and one.target != ".")
         self._book.forget_others(targets)
+        additional = by_name(answer.additional)
         unresolved = []
         for target in targets:
-            resolved = self._without_asking(target, answer.additional)
+            resolved = self._without_asking(target, chain(additional, target))
             if resolved is None:
                 unresolved.append(target)
             else:
@@ -144,27 +147,25 @@ class SrvWatch:
         self._resolved = {}
         self._unresolved = ()
 
-    def _without_asking(self, target: str, additional: tuple[Record, ...]) -> Addresses | None:
-        given = chain(additional, target)
-        answers = [
-            Answer(target, kind, tuple(r for r in given if r.kind in (kind, "CNAME"))) for kind in self._terms.kinds
-        ]
-        given_kinds = [one.kind for one in answers if one.found]
-        if given_kinds:
-            # The additional section may be cut to fit: a kind that the target had before is asked for.
-            if any(one.kind not in given_kinds and self._book.knows(target, one.kind) for one in answers):
-                return None
-            return self._book.read(target, [one for one in answers if one.found])
-        consul = _CONSUL_ADDRESS.fullmatch(target)
-        if consul is None:
+    def _without_asking(self, target: str, given: tuple[Record, ...]) -> Addresses | None:
+        """Read the addresses of a target from what came along, or from its name; None where it has to be asked for."""
+        kinds = self._terms.kinds
+        given = given or _in_consuls_name(target)
+        if not any(one.kind in kinds for one in given):
             return None
-        ip = ip_address(bytes.fromhex(consul[1]))
-        return Addresses((str(ip),)) if ("A" if ip.version == 4 else "AAAA") in self._terms.kinds else Addresses(())
+        answers = [Answer(target, kind, tuple(one for one in given if one.kind in (kind, "CNAME"))) for kind in kinds]
+        told = [one for one in answers if one.found]
+        # The additional section may be cut to fit: a kind of address that the target had before is asked for.
+        if any(not one.found and self._book.knows(target, one.kind) for one in answers):
+            return None
+        return self._book.read(target, told)
 
     def _found(self) -> Found:
         records, resolved, ttl = self._records, self._resolved, self._ttl
         self._begin_anew()
         problems = list(dict.fromkeys(one.problem for one in resolved.values() if one.problem))
+        if len(problems) > NAMED:
+            problems[NAMED:] = [f"trouble with {len(problems) - NAMED} more targets"]
         usable = [one for one in records if one.port and one.target != "." and resolved[one.target].addresses]
         problems += _refused(records, resolved)
         endpoints, dropped = self._terms.allow.sift(self._endpoints(usable, resolved), label="target")
@@ -203,6 +204,15 @@ class SrvWatch:
                 if same is not endpoint and same.priority == endpoint.priority:
                     merged[endpoint.id] = replace(same, weight=same.weight + endpoint.weight)
         return sorted(merged.values(), key=lambda one: one.id)
+
+
+def _in_consuls_name(target: str) -> tuple[Record, ...]:
+    """Return the address that Consul wrote into a name of its own, such as 7f000001.addr.dc1.consul."""
+    match = _CONSUL_ADDRESS.fullmatch(target)
+    if match is None:
+        return ()
+    ip = ip_address(bytes.fromhex(match[1]))
+    return (Record(target, "A" if ip.version == 4 else "AAAA", math.inf, str(ip)),)
 
 
 def _weights(records: list[Srv]) -> list[float]:

@@ -144,8 +144,9 @@ def test_consuls_targets_hold_their_address():
     )
     assert ids(given) == ["10.0.0.1:9001"]
     assert watch().answer(srv("1 1 80 7f000001.addr.example"), 0.0) is None, "such a name elsewhere is a name"
-    with pytest.raises(DiscoveryError, match="without an address"):
-        watch(family=6).answer(srv("1 2 9001 7f000001.addr.dc1.consul"), 0.0)
+    assert watch(family=6).answer(srv("1 2 9001 7f000001.addr.dc1.consul"), 0.0) is None, "the other kind is asked for"
+    with pytest.raises(DiscoveryError, match=r"0\.0\.0\.0 cannot be connected to"):
+        watch().answer(srv("1 2 9001 00000000.addr.dc1.consul"), 0.0)
 
 
 def test_a_port_of_0_is_refused_and_told():
@@ -208,6 +209,16 @@ def test_no_target_with_an_address_is_a_failure():
         machine.answer((said("b1.", "A", error="no answer"), said("b1.", "AAAA", error="no answer")), 0.0)
     machine.failed(0.0)
     assert machine.query(1.0).names == (NAME,)
+
+
+def test_the_troubles_of_many_targets_make_no_long_report():
+    """The first few are told, the others counted."""
+    machine = watch()
+    names = [f"b{n}." for n in range(100)]
+    assert machine.answer(srv(*(f"1 1 80 {one}" for one in names)), 0.0) is None
+    with pytest.raises(DiscoveryError, match=r"A of b0: no answer.*; trouble with 97 more targets") as caught:
+        machine.answer(tuple(said(one, kind, error="no answer") for one in names for kind in ("A", "AAAA")), 0.0)
+    assert len(str(caught.value)) < 500
 
 
 def test_a_kind_of_address_that_was_cut_off_is_asked_for():

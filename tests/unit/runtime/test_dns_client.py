@@ -11,7 +11,7 @@ import dns.resolver
 import dns.rrset
 import pytest
 
-from lbkit.discovery.dns_records import CHAIN_LIMIT, DnsQuery, Record, Srv, chain
+from lbkit.discovery.dns_records import CHAIN_LIMIT, DnsQuery, Record, Srv, by_name, chain
 from lbkit.errors import DiscoveryError
 from lbkit.runtime import dns_client
 from lbkit.runtime.clients import make_client
@@ -79,10 +79,10 @@ def test_a_chain_of_aliases_ends():
     """As an alias to an address, as nothing in a circle, and as nothing when it is too long."""
     steps = [Record(f"{n}.", "CNAME", 9.0, f"{n + 1}.") for n in range(CHAIN_LIMIT)]
     end = Record(f"{CHAIN_LIMIT - 1}.", "A", 9.0, "10.0.0.1")
-    assert chain((*steps[: CHAIN_LIMIT - 1], end), "0.")[-1] == end
-    assert chain(tuple(steps), "0.") == ()
-    assert chain((Record("a.", "CNAME", 9.0, "a."),), "a.") == ()
-    assert chain((end,), "other.") == ()
+    assert chain(by_name([*steps[: CHAIN_LIMIT - 1], end]), "0.")[-1] == end
+    assert chain(by_name(steps), "0.") == ()
+    assert chain(by_name([Record("a.", "CNAME", 9.0, "a.")]), "a.") == ()
+    assert chain(by_name([end]), "other.") == ()
 
 
 @pytest.mark.parametrize(
