@@ -33,8 +33,8 @@ class Bind(DnsServer):
     """BIND; a truncated answer has a part of the records in it only where the question came without EDNS."""
 
     def __init__(self) -> None:
-        super().__init__("bind")
         self._binary = require("named")
+        super().__init__("bind")
         (self.home / "named.conf").write_text(_CONFIG.format(home=self.home, port=self.port))
         (self.home / "test.lb.zone").write_text(_START)
 

@@ -115,8 +115,8 @@ class Knot(DnsServer):
     """Knot."""
 
     def __init__(self) -> None:
-        super().__init__("knot")
         self._binary = require("knotd")
+        super().__init__("knot")
         (self.home / "knot.conf").write_text(_CONFIG.format(home=self.home, port=self.port))
 
     def argv(self) -> Sequence[str]:
