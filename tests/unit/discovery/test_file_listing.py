@@ -1,7 +1,9 @@
 """Written lists of endpoints: what may be in them, and what is said of those that are wrong."""
 
+import json
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lbkit.core.endpoint import Endpoint
@@ -12,6 +14,15 @@ FULL = Endpoint(
     host="10.0.0.2", port=8080, weight=2.5, priority=1, zone="eu-1", server_name="orders.internal",
     metadata={"version": "7"},
 )  # fmt: skip
+
+
+def said_of(content, form):
+    """Return the text of the error, None where there is none."""
+    try:
+        read_listing(content, form)
+    except DiscoveryError as error:
+        return str(error)
+    return None
 
 
 def ids(text, form="json"):
@@ -27,8 +38,10 @@ def ids(text, form="json"):
         ("toml", 'endpoints = ["10.0.0.1:8080", "[::1]:80", {address = "unix:/run/a.sock"}]'),
         (
             "toml",
-            '[[endpoints]]\naddress = "10.0.0.1:8080"\n[[endpoints]]\nhost = "::1"\nport = 80\n'
-            '[[endpoints]]\naddress = "unix:/run/a.sock"',
+            (
+                '[[endpoints]]\naddress = "10.0.0.1:8080"\n[[endpoints]]\nhost = "::1"\nport = 80\n'
+                '[[endpoints]]\naddress = "unix:/run/a.sock"'
+            ),
         ),
     ],
 )
@@ -42,13 +55,17 @@ def test_a_list_is_read_in_each_of_its_shapes(form, text):
     [
         (
             "json",
-            '[{"address": "10.0.0.2:8080", "weight": 2.5, "priority": 1, "zone": "eu-1", '
-            '"server_name": "orders.internal", "metadata": {"version": "7"}}]',
+            (
+                '[{"address": "10.0.0.2:8080", "weight": 2.5, "priority": 1, "zone": "eu-1", '
+                '"server_name": "orders.internal", "metadata": {"version": "7"}}]'
+            ),
         ),
         (
             "toml",
-            '[[endpoints]]\nhost = "10.0.0.2"\nport = 8080\nweight = 2.5\npriority = 1\nzone = "eu-1"\n'
-            'server_name = "orders.internal"\nmetadata.version = "7"',
+            (
+                '[[endpoints]]\nhost = "10.0.0.2"\nport = 8080\nweight = 2.5\npriority = 1\nzone = "eu-1"\n'
+                'server_name = "orders.internal"\nmetadata.version = "7"'
+            ),
         ),
     ],
 )
@@ -192,13 +209,11 @@ def test_no_beginning_of_a_file_is_a_list(form, whole):
 
 
 @pytest.mark.parametrize("form", ["json", "toml"])
+@settings(derandomize=True, deadline=None)
 @given(content=st.binary(max_size=40) | st.text(max_size=40).map(str.encode))
 def test_whatever_the_file_holds_there_is_one_kind_of_error(form, content):
     """Nothing but DiscoveryError comes out."""
-    try:
-        read_listing(content, form)
-    except DiscoveryError as error:
-        assert str(error)
+    assert said_of(content, form) != ""
 
 
 VALUES = st.recursive(
@@ -211,12 +226,9 @@ VALUES = st.recursive(
 )
 
 
+@settings(derandomize=True, deadline=None)
 @given(value=VALUES)
 def test_whatever_the_document_says_there_is_one_kind_of_error(value):
     """Also for well-formed JSON of any shape; finding the line never fails."""
-    import json
-
-    try:
-        read_listing(json.dumps(value, indent=1).encode(), "json")
-    except DiscoveryError as error:
-        assert str(error).startswith(("line ", "the key"))
+    said = said_of(json.dumps(value, indent=1).encode(), "json")
+    assert said is None or said.startswith("line ")
