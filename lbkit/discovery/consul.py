@@ -113,9 +113,9 @@ class Consul:
 
     def watch(self, rng: Random) -> ConsulWatch:  # noqa: ARG002 - Consul spreads the waits of its clients
         """Build the machine that asks."""
-        passing = [] if self.warning else [("passing", "1")]
-        params = (*passing, *((name, value) for name, value in self._choices() if name != "warning"))
-        request = AgentRequest(self.access, f"/v1/health/service/{quote(self.service, safe='')}", params)
+        passing = () if self.warning else (("passing", "1"),)
+        path = f"/v1/health/service/{quote(self.service, safe='')}"
+        request = AgentRequest(self.access, path, (*passing, *self._choices()))
         max_age = math.inf if self.max_age is None else self.max_age
         reading = Reading(
             f"service {self.service!r}", self.warning, self.tagged_address, self.zone_key, self.server_name,
@@ -126,13 +126,16 @@ class Consul:
         )
 
     def _choices(self) -> list[tuple[str, str]]:
-        """What is asked for, by the names that Consul's parameters have."""
+        """What is asked for, by the names that Consul has for it."""
         named = [
             *(("tag", tag) for tag in self.tags), ("filter", self.filter), ("dc", self.datacenter),
             ("ns", self.namespace), ("partition", self.partition), ("near", self.near),
-            ("warning", "1" if self.warning else None),
         ]  # fmt: skip
         return [(name, value) for name, value in named if value is not None]
 
     def __str__(self) -> str:
-        return target("consul", self.service, self.access, self._choices())
+        flags = ("warning", "stale", "cached")
+        more = [(name, "true") for name in flags if getattr(self, name)]
+        if self.tagged_address is not None:
+            more.append(("tagged_address", self.tagged_address))
+        return target("consul", self.service, self.access, [*self._choices(), *more])

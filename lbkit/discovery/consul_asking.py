@@ -12,6 +12,8 @@ from lbkit.errors import DiscoveryError
 Pairs = tuple[tuple[str, str], ...]
 ANSWER_S = 10.0
 """Seconds for a query that does not wait; without a leader Consul takes 7 to say so."""
+WAIT_SPREAD = 1 / 16
+"""Consul adds up to this share to a wait, so that not all clients come back at once."""
 BURST = 2.0
 RATE = 2.0
 """Answers that are followed up at once, and how many per second after those."""
@@ -63,11 +65,12 @@ class Asking:
         self._agent = 0
         self._distrust = False
 
-    def request(self, params: Pairs = (), timeout: float = ANSWER_S) -> AgentRequest:
-        """Return the next request, with `params` added."""
+    def request(self, params: Pairs = (), wait: float = 0.0) -> AgentRequest:
+        """Return the next request, with `params` added, which waits for `wait` seconds at the agent."""
         base = self._request
         asked, headers = (_LEADER if self._distrust else self._freshness).asked()
         params = (*base.params, *asked, *params)
+        timeout = wait * (1 + WAIT_SPREAD) + ANSWER_S
         return AgentRequest(base.access, base.path, params, self._agent, timeout, headers=headers)
 
     def is_fresh(self, reply: AgentReply) -> bool:

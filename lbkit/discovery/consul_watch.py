@@ -22,12 +22,10 @@ from typing import Any
 from lbkit.core.backoff import jittered
 from lbkit.discovery.base import Found
 from lbkit.discovery.consul_answer import Reading
-from lbkit.discovery.consul_asking import ANSWER_S, Asking, Pace
+from lbkit.discovery.consul_asking import Asking, Pace
 from lbkit.discovery.consul_reply import AgentReply, AgentRequest
 from lbkit.errors import DiscoveryError
 
-WAIT_SPREAD = 1 / 16
-"""Consul adds up to this share to `wait`, so that not all clients come back at once."""
 REREAD_S = 1.0
 """Pause before an answer without a usable index is asked for again."""
 POLL_JITTER = 0.1
@@ -50,7 +48,7 @@ class ConsulWatch:
         if self._index is None:
             return self._asking.request()
         params = (("index", str(self._index)), ("wait", f"{self._wait:g}s"))
-        return self._asking.request(params, self._wait * (1 + WAIT_SPREAD) + ANSWER_S)
+        return self._asking.request(params, self._wait)
 
     def answer(self, reply: AgentReply, now: float) -> Found | None:
         """Read an answer.

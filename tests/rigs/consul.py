@@ -16,13 +16,18 @@ import json
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from random import Random
 from typing import Any
 from urllib.parse import quote
 
+import anyio
 import pytest
 
+from lbkit.discovery.keeper import Keeper
+from lbkit.runtime.consul_client import AgentClient
 from tests.rigs.certs import CertFiles
 from tests.rigs.ports import eventually, free_port
 from tests.rigs.process import RIGS, ServerProcess, all_started
@@ -187,3 +192,51 @@ def leader_of(servers: Sequence[Consul]) -> Consul:
         if server.config["ports"]["server"] == int(address.rpartition(":")[2]):
             return server
     raise AssertionError(f"no server has the leader's address {address}")
+
+
+class Follower:
+    """A keeper and a client in a loop, as the engine has them, and what happened in it.
+
+    Attributes:
+        asked: When each query was sent, in seconds of the monotonic clock.
+    """
+
+    def __init__(self, source: Any) -> None:
+        self.keeper = Keeper(source, Random(1))
+        self.asked: list[float] = []
+
+    @property
+    def instances(self) -> set[str]:
+        return {one.metadata["consul.id"] for one in self.keeper.endpoints or ()}
+
+    async def run(self) -> None:
+        """Go on until cancelled; leaves nothing open."""
+        client = AgentClient()
+        try:
+            while True:
+                await anyio.sleep(max(0.0, self.keeper.due - time.monotonic()))
+                self.asked.append(time.monotonic())
+                try:
+                    reply = await client.ask(self.keeper.query(time.monotonic()))
+                    self.keeper.answer(reply, time.monotonic())
+                except Exception as error:
+                    self.keeper.failed(error, time.monotonic())
+        finally:
+            await client.aclose()
+
+    async def until(self, predicate: Callable[["Follower"], object], timeout: float = 30.0) -> None:
+        """Wait until something is true of it; AssertionError, with its report, if that takes too long."""
+        deadline = time.monotonic() + timeout
+        while not predicate(self):
+            assert time.monotonic() < deadline, f"not true in {timeout} s: {self.keeper.report}"
+            await anyio.sleep(0.002)
+
+
+@contextlib.asynccontextmanager
+async def following(source: Any) -> AsyncIterator[Follower]:
+    """Follow a source for the time of the body."""
+    follower = Follower(source)
+    async with anyio.create_task_group() as group:
+        group.start_soon(follower.run)
+        yield follower
+        group.cancel_scope.cancel()

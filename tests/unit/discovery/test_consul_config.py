@@ -170,7 +170,7 @@ def test_configs_are_values() -> None:
         (lambda: Consul("orders", agent="https://a:1", datacenter="dc2"), "consul://orders?agent=https://a:1&dc=dc2"),
         (
             lambda: Consul("orders", agent="unix:/run/c.sock", warning=True),
-            "consul://orders?agent=unix:/run/c.sock&warning=1",
+            "consul://orders?agent=unix:/run/c.sock&warning=true",
         ),
         (lambda: ConsulQuery("nearest", near="_agent"), "consul+query://nearest?near=_agent"),
     ],
