@@ -89,8 +89,7 @@ class HttpCheck:
     verify: bool = True
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
-        if not self.url.startswith("/") and not (parts.scheme in ("http", "https") and parts.hostname):
+        if not isinstance(self.url, str) or not (self.url.startswith("/") or _is_http(self.url)):
             raise ConfigError('HttpCheck: url is a URL, or a path such as "/health" at the address of the service')
         _check_look("HttpCheck", self.interval, self.timeout)
 
@@ -150,6 +149,11 @@ def duration(seconds: float) -> str:
     ['10000ms', '500ms']
     """
     return f"{seconds * 1000:.0f}ms"
+
+
+def _is_http(url: str) -> bool:
+    parts = urlsplit(url)
+    return parts.scheme in ("http", "https") and bool(parts.hostname)
 
 
 def _check_look(label: str, interval: float, timeout: float) -> None:
