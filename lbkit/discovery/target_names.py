@@ -116,7 +116,7 @@ def _consul_query(target: TargetText) -> Discovery:
 
 def _from_agents(target: TargetText, factory: Callable[..., Discovery], known: Known) -> Discovery:
     name, agents = _named(target, f"{target.scheme}://orders")
-    if ":" in name.text and not agents:
+    if ":" in target.text[name.start : name.end] and not agents:
         raise target.wrong(f"this names an agent and no service: {target.scheme}://{name.text}/orders", name)
     secure = target.scheme.endswith("+https")
     given = {"agent": tuple(_agent(one, secure=secure) for one in agents)} if agents else {}
