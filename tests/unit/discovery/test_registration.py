@@ -210,15 +210,21 @@ def test_another_status_is_sent_at_once_but_not_more_often_than_the_gap(register
     assert body(registered.send()) == {"Status": "critical", "Output": "dead"}
 
 
-def test_a_status_that_is_said_while_a_beat_is_under_way_follows_it(registered):
+@pytest.mark.parametrize(
+    ("wish", "paths"),
+    [
+        (lambda registrar, now: registrar.say(CheckStatus.CRITICAL, "", now), [BEAT]),
+        (lambda registrar, now: registrar.maintain("why", now), [MAINTAIN, BEAT]),
+    ],
+)
+def test_a_wish_while_a_beat_is_under_way_follows_it(registered, wish, paths):
     """And is not left to the next beat."""
     registered.send()
-    registered.registrar.say(CheckStatus.CRITICAL, "", registered.now)
-    registered.registrar.maintain("why", registered.now)
+    wish(registered.registrar, registered.now)
     registered.registrar.answer(OK, registered.now)
     assert registered.pause_s == pytest.approx(GAP_S)
-    assert registered.exchange(OK, OK) == [MAINTAIN, BEAT]
-    assert body(registered.request)["Status"] == "critical"
+    assert registered.exchange(*[OK] * len(paths)) == paths
+    assert registered.pause_s > 2.0
 
 
 def test_a_wish_does_not_end_the_pause_after_a_failure(registered):
@@ -282,6 +288,19 @@ def test_who_never_registered_leaves_at_once():
     world.registrar.failed("late", 1.0)
     assert world.exchange(OK) == [LEAVE]
     assert world.registrar.report.state is RegistrationState.CLOSED
+
+
+@pytest.mark.parametrize("late", [OK, "lost"])
+def test_what_was_under_way_does_not_hold_up_the_leaving(registered, late):
+    """A beat that is answered, or fails, too late."""
+    registered.send()
+    registered.registrar.leave(0.0, registered.now)
+    if late is OK:
+        registered.registrar.answer(OK, registered.now)
+    else:
+        registered.registrar.failed("lost", registered.now)
+    assert (registered.pause_s, registered.report) == (0.0, ("registered", ""))
+    assert registered.exchange(OK) == [LEAVE]
 
 
 def test_who_runs_out_of_time_says_so(registered):
