@@ -22,20 +22,23 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 class Replica:
     """One server in a thread. `delay_s` and `status` change what it does; `requests` counts what came."""
 
-    def __init__(self, name: str, *, delay_s: float = 0.0, status: int = 200) -> None:
+    def __init__(
+        self, name: str, *, host: str = "127.0.0.1", port: int = 0, delay_s: float = 0.0, status: int = 200
+    ) -> None:
         self.name = name
         self.delay_s = delay_s
         self.status = status
         self.requests = 0
-        self._port = 0
+        self.host = host
+        self.port = port
         self.start()
 
     def start(self) -> None:
         """Listen, on the same port as before."""
-        self._server = _Server(("127.0.0.1", self._port), _Handler)
+        self._server = _Server((self.host, self.port), _Handler)
         self._server.replica = self
-        self._port = self._server.server_port
-        self.address = f"127.0.0.1:{self._port}"
+        self.port = self._server.server_port
+        self.address = f"{self.host}:{self.port}"
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
 
     def kill(self) -> None:
