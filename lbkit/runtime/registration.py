@@ -127,7 +127,6 @@ class Registration:
             self._job.soon(wish)
 
     def _until_registered(self) -> Iterator[float]:
-        self.open()
         end = time.monotonic() + self._start_timeout
         while self._wait and self.state is not RegistrationState.REGISTERED:
             if time.monotonic() >= end:
@@ -136,6 +135,7 @@ class Registration:
             yield POLL_S
 
     def __enter__(self) -> Self:
+        self.open()
         try:
             for nap_s in self._until_registered():
                 time.sleep(nap_s)
@@ -150,6 +150,7 @@ class Registration:
         self.close()
 
     async def __aenter__(self) -> Self:
+        self.open()
         try:
             for nap_s in self._until_registered():
                 await anyio.sleep(nap_s)

@@ -113,10 +113,12 @@ def test_a_block_registers_and_leaves_nothing_behind(agent, caplog):
 
 
 def test_a_registration_is_used_once(agent):
-    """A second use would be a second service."""
+    """A second use would be a second service; it does not harm the first."""
     with register() as mine:
-        pass
-    with pytest.raises(ConfigError, match="the registration of o1 was used before"):
+        with pytest.raises(ConfigError, match="the registration of o1 was used before"), mine:
+            pass
+        assert mine.state is RegistrationState.REGISTERED
+    with pytest.raises(ConfigError, match="used before"):
         mine.open()
 
 
