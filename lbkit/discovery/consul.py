@@ -121,9 +121,8 @@ class Consul:
             f"service {self.service!r}", self.warning, self.tagged_address, self.zone_key, self.server_name,
             in_order=self.near is not None, allow=Allow.of(self.allow),
         )  # fmt: skip
-        return ConsulWatch(
-            Asking(request, Freshness(self.stale, self.max_stale, self.cached, max_age)), reading, self.wait
-        )
+        freshness = Freshness(self.stale, self.max_stale, self.cached, max_age)
+        return ConsulWatch(Asking(request, freshness), reading, self.wait, self.empty_grace)
 
     def _choices(self) -> list[tuple[str, str]]:
         """What is asked for, by the names that Consul has for it."""

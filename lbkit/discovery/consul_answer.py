@@ -43,19 +43,18 @@ class Reading:
     in_order: bool = False
     allow: Allow = ANYTHING
 
-    def read(self, entries: Any) -> tuple[tuple[Endpoint, ...], str]:
+    def read(self, entries: Iterable[Any]) -> tuple[tuple[Endpoint, ...], str]:
         """Return the endpoints, and what is wrong with the others or with there being none.
 
         Raises:
-            DiscoveryError: It is no list of instances, or there are some and none can be used.
+            DiscoveryError: One is no instance, or there are some and none can be used.
         """
-        if not isinstance(entries, list):
-            raise DiscoveryError("the answer is no list of instances")
+        count = 0
         found: list[Endpoint] = []
         unusable: list[str] = []
         unhealthy: Counter[str] = Counter()
         try:
-            for entry in entries:
+            for count, entry in enumerate(entries, 1):  # noqa: B007 - the last is how many there are
                 node, service = _part(entry, "Node"), _part(entry, "Service")
                 status = _worst(entry.get("Checks"))
                 if status != "passing" and not (self.warning and status == "warning"):
@@ -67,7 +66,7 @@ class Reading:
                     unusable.append(f"{service.get('ID') or service.get('Service')} ({error})")
         except (AttributeError, TypeError):
             raise DiscoveryError("the answer has an instance of an unknown form") from None
-        said = f"{len(unusable)} of {len(entries)} instances left out: {_some(unusable)}" if unusable else ""
+        said = f"{len(unusable)} of {count} instances left out: {_some(unusable)}" if unusable else ""
         if unusable and not found:
             raise DiscoveryError(f"no instance can be used; {said}")
         if not found:

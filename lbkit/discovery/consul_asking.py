@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 from lbkit.discovery.consul_reply import AgentReply, AgentRequest
 from lbkit.errors import DiscoveryError
@@ -82,16 +81,9 @@ class Asking:
         """Return what is to be said of an answer."""
         return reply.notes(empty=empty, token=self._token, stale=self._freshness.stale)
 
-    def json(self, reply: AgentReply) -> Any:
-        """Return what an answer says.
-
-        Raises:
-            DiscoveryError: The agent, which is named, refused; or it is no JSON.
-        """
-        try:
-            return reply.json()
-        except DiscoveryError as error:
-            raise DiscoveryError(f"{self._request.access.agents[self._agent]}: {error}") from None
+    def blamed(self, error: DiscoveryError) -> DiscoveryError:
+        """Return the error with the agent's name before it."""
+        return DiscoveryError(f"{self._request.access.agents[self._agent]}: {error}")
 
     def failed(self) -> None:
         """Go to the next agent, and stay there."""

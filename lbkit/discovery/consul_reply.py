@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,11 @@ EXCERPT = 160
 OUT_OF_CONTACT_MS = 1000
 """Servers hear from the leader several times a second."""
 _UNSEEN = re.compile(r"[^\x20-\x7e]+")
+_DECODER = json.JSONDecoder()
+_OPEN = re.compile(r"\s*\[\s*")
+_COMMA = re.compile(r"\s*,\s*")
+_END = re.compile(r"\s*\]\s*\Z")
+_NO_JSON = "the answer is no JSON: is there a Consul agent?"
 _HINTS = {
     "no cluster leader": "Consul's servers have no leader; they need a majority that sees each other",
     "no path to datacenter": "Consul knows no such datacenter, or has lost its way to it",
@@ -80,7 +85,32 @@ class AgentReply:
         try:
             return json.loads(self.body)
         except (ValueError, RecursionError):
-            raise DiscoveryError("the answer is no JSON: is there a Consul agent?") from None
+            raise DiscoveryError(_NO_JSON) from None
+
+    def instances(self) -> Iterator[Any]:
+        """Return the elements of the list that the body is, one after the other.
+
+        A long list is decoded step by step: decoded in one go, one of 10,000 instances would hold the interpreter's
+        lock for 0.2 s, and with it every thread of the application.
+
+        Raises:
+            DiscoveryError: The agent refused, or the body is no list; possibly only after some elements.
+        """
+        if self.status != 200:
+            raise DiscoveryError(self._refusal())
+        text = self.body.decode("utf-8", "replace")
+        place = _between(text, _OPEN, 0, "the answer is no list of instances")
+        if _END.match(text, place):
+            return
+        while True:
+            try:
+                element, place = _DECODER.raw_decode(text, place)
+            except (ValueError, RecursionError):
+                raise DiscoveryError(_NO_JSON) from None
+            yield element
+            if _END.match(text, place):
+                return
+            place = _between(text, _COMMA, place, _NO_JSON)
 
     def number(self, name: str) -> int | None:
         """Return a header as a number; None where it is missing or something else."""
@@ -121,3 +151,10 @@ class AgentReply:
             text = f"{text[:EXCERPT]}…"
         said = f"{self.status}: {text}" if text else str(self.status)
         return f"{hint} ({said})" if hint else f"the agent answered {said}"
+
+
+def _between(text: str, pattern: re.Pattern[str], place: int, otherwise: str) -> int:
+    found = pattern.match(text, place)
+    if found is None:
+        raise DiscoveryError(otherwise)
+    return found.end()

@@ -16,6 +16,7 @@ when Consul has lost its state, an index from before makes it wait for the whole
 
 from __future__ import annotations
 
+import math
 from random import Random
 from typing import Any
 
@@ -28,27 +29,33 @@ from lbkit.errors import DiscoveryError
 
 REREAD_S = 1.0
 """Pause before an answer without a usable index is asked for again."""
+SHORT_WAIT_S = 1.0
 POLL_JITTER = 0.1
 
 
 class ConsulWatch:
     """Asks for the healthy instances of a service, and then for each change of them."""
 
-    __slots__ = ("_asking", "_index", "_pace", "_reading", "_wait")
+    __slots__ = ("_asking", "_empty_since", "_grace", "_index", "_pace", "_reading", "_wait")
 
-    def __init__(self, asking: Asking, reading: Reading, wait: float) -> None:
+    def __init__(self, asking: Asking, reading: Reading, wait: float, grace: float = math.inf) -> None:
         self._asking = asking
         self._reading = reading
         self._wait = wait
+        self._grace = grace
+        self._empty_since: float | None = None
         self._index: int | None = None
         self._pace = Pace()
 
-    def query(self, now: float) -> AgentRequest:  # noqa: ARG002
+    def query(self, now: float) -> AgentRequest:
         """Return a blocking query, or one that is answered at once where no index is known."""
         if self._index is None:
             return self._asking.request()
-        params = (("index", str(self._index)), ("wait", f"{self._wait:g}s"))
-        return self._asking.request(params, self._wait)
+        wait = self._wait
+        if self._empty_since is not None and self._empty_since + self._grace > now:
+            # An empty answer is believed when its grace has passed, if there is an answer by then.
+            wait = min(wait, max(SHORT_WAIT_S, self._empty_since + self._grace - now))
+        return self._asking.request((("index", str(self._index)), ("wait", f"{wait:.3g}s")), wait)
 
     def answer(self, reply: AgentReply, now: float) -> Found | None:
         """Read an answer.
@@ -56,12 +63,18 @@ class ConsulWatch:
         Raises:
             DiscoveryError: It was refused, or says nothing of use.
         """
-        entries = self._asking.json(reply)
-        if not self._asking.is_fresh(reply):
+        if reply.status == 200 and not self._asking.is_fresh(reply):
             self._index = None
             return None
-        endpoints, problem = self._reading.read(entries)
+        try:
+            endpoints, problem = self._reading.read(reply.instances())
+        except DiscoveryError as error:
+            raise self._asking.blamed(error) from None
         said = [problem, *self._asking.notes(reply, empty=not endpoints)]
+        if endpoints:
+            self._empty_since = None
+        elif self._empty_since is None:
+            self._empty_since = now
         pause_s = self._pace.pause_s(now)
         index = reply.number("x-consul-index")
         if not index:
@@ -79,7 +92,7 @@ class ConsulWatch:
 
 
 class QueryWatch:
-    """Executes a prepared query again and again, for those cannot wait."""
+    """Executes a prepared query again and again, for those cannot be waited for."""
 
     __slots__ = ("_asking", "_every", "_reading", "_rng")
 
@@ -99,12 +112,13 @@ class QueryWatch:
         Raises:
             DiscoveryError: It was refused, or says nothing of use.
         """
-        body = self._asking.json(reply)
-        if not self._asking.is_fresh(reply):
+        if reply.status == 200 and not self._asking.is_fresh(reply):
             return None
-        if not isinstance(body, dict):
-            raise DiscoveryError("the answer is no result of a prepared query")
-        endpoints, problem = self._reading.read(body.get("Nodes") or [])
+        try:
+            body = reply.json()
+            endpoints, problem = self._reading.read(_nodes(body))
+        except DiscoveryError as error:
+            raise self._asking.blamed(error) from None
         said = [problem, _failover(body), *self._asking.notes(reply, empty=not endpoints)]
         return Found(endpoints, jittered(self._every, POLL_JITTER, self._rng), "; ".join(filter(None, said)))
 
@@ -113,5 +127,12 @@ class QueryWatch:
         self._asking.failed()
 
 
-def _failover(body: dict[str, Any]) -> str:
+def _nodes(body: Any) -> list[Any]:
+    nodes = body.get("Nodes") or [] if isinstance(body, dict) else None
+    if not isinstance(nodes, list):
+        raise DiscoveryError("the answer is no result of a prepared query")
+    return nodes
+
+
+def _failover(body: Any) -> str:
     return f"answered by datacenter {body.get('Datacenter')}, for want of nearer ones" if body.get("Failovers") else ""

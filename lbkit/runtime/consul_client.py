@@ -58,7 +58,7 @@ class AgentClient:
             raise DiscoveryError(f"{query.url}: no connection: {_reason(error)}") from None
         except httpx.TransportError as error:
             raise DiscoveryError(f"{query.url}: the connection broke: {_reason(error)}") from None
-        except (OSError, ssl.SSLError) as error:
+        except OSError as error:
             raise DiscoveryError(f"{query.url}: {_reason(error)}") from None
         else:
             return reply
@@ -110,7 +110,11 @@ class AgentClient:
         if self._transport is None:
             address = Endpoint.parse(query.url)
             # Reads the system's authorities, which takes a while.
-            verify = await anyio.to_thread.run_sync(_context, query.access) if address.scheme == "https" else False
+            verify = (
+                await anyio.to_thread.run_sync(_context, query.access, abandon_on_cancel=True)
+                if address.scheme == "https"
+                else False
+            )
             limits = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=None)
             self._transport = httpx.AsyncHTTPTransport(
                 verify=verify, limits=limits, uds=address.path or None, trust_env=False
@@ -119,7 +123,7 @@ class AgentClient:
 
     async def _token(self, access: Access) -> str:
         if access.token_file is not None:
-            return await anyio.to_thread.run_sync(self._token_file.read, access.token_file)
+            return await anyio.to_thread.run_sync(self._token_file.read, access.token_file, abandon_on_cancel=True)
         return access.token.reveal() if access.token is not None else ""
 
 
@@ -150,18 +154,22 @@ class TokenFile:
 
 
 def _context(access: Access) -> ssl.SSLContext:
-    where = Path(access.ca) if access.ca is not None else None
-    is_directory = where is not None and where.is_dir()
-    context = ssl.create_default_context(
-        cafile=access.ca if not is_directory else None, capath=access.ca if is_directory else None
-    )
+    is_directory = access.ca is not None and Path(access.ca).is_dir()
+    try:
+        context = ssl.create_default_context(
+            cafile=None if is_directory else access.ca, capath=access.ca if is_directory else None
+        )
+    except OSError as error:
+        raise DiscoveryError(f"ca {access.ca}: {_reason(error)}") from None
     if not access.verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-    if isinstance(access.cert, tuple):
-        context.load_cert_chain(*access.cert)
-    elif access.cert is not None:
-        context.load_cert_chain(access.cert)
+    if access.cert is not None:
+        certificate, key = (access.cert, None) if isinstance(access.cert, str) else access.cert
+        try:
+            context.load_cert_chain(certificate, key, password=lambda: "")  # or OpenSSL would ask at the terminal
+        except OSError as error:
+            raise DiscoveryError(f"cert {certificate}: {_reason(error)}") from None
     return context
 
 

@@ -280,24 +280,25 @@ def test_certificates_are_verified_unless_told_otherwise(tmp_path):
     authority.configure_trust(demanding)
     cases = [
         (context(authority, "127.0.0.1"), trusted, True),
-        (context(authority, "consul.internal"), trusted, False),
+        (context(authority, "consul.internal"), trusted, "CERTIFICATE_VERIFY_FAILED"),
         (context(authority, "consul.internal"), trusted | {"tls_server_name": "consul.internal"}, True),
-        (context(stranger, "127.0.0.1"), trusted, False),
-        (context(stranger, "127.0.0.1"), {}, False),
+        (context(stranger, "127.0.0.1"), trusted, "CERTIFICATE_VERIFY_FAILED"),
+        (context(stranger, "127.0.0.1"), {}, "CERTIFICATE_VERIFY_FAILED"),
         (context(stranger, "127.0.0.1"), {"verify": False}, True),
         (demanding, trusted | {"cert": tmp_path / "mine.pem"}, True),
-        (demanding, trusted, False),
-        (context(authority, "127.0.0.1"), {"ca": tmp_path / "missing.pem"}, False),
+        (demanding, trusted, "connection broke"),
+        (context(authority, "127.0.0.1"), {"ca": tmp_path / "missing.pem"}, "ca .*missing.pem: No such file"),
+        (demanding, trusted | {"cert": tmp_path / "ca.pem"}, "cert .*ca.pem: "),
     ]
 
     async def main():
         for served, options, good in cases:
             async with Agent(context=served) as agent, a_client() as client:
                 asked = request(agent.url, **options)
-                if good:
+                if good is True:
                     assert (await client.ask(asked)).status == 200
                 else:
-                    with pytest.raises(DiscoveryError):
+                    with pytest.raises(DiscoveryError, match=good):
                         await client.ask(asked)
                     assert not agent.heads
 

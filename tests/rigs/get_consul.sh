@@ -24,19 +24,22 @@ trap 'rm -rf "$work"' EXIT
 cd "$work"
 mkdir -p lists/partial archives/partial root
 
-# The mirror that this machine already uses has the older release too.
-mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep -v security | sort -u | head -n 1)
-keys=/usr/share/keyrings/debian-archive-keyring.gpg
-echo "deb [arch=amd64 signed-by=$keys] ${mirror:-http://deb.debian.org/debian} bullseye main" >bullseye.list
-
 own_apt() {
   apt-get -qq \
     -o Dir::Etc::SourceList="$work/bullseye.list" -o Dir::Etc::SourceParts=/dev/null \
     -o Dir::Etc::PreferencesParts=/dev/null -o Dir::State::Lists="$work/lists" -o Dir::State::Status=/dev/null \
-    -o Dir::Cache="$work" -o APT::Sandbox::User="" "$@"
+    -o Dir::Cache="$work" -o APT::Sandbox::User="" "$@" >&2
 }
-own_apt update >&2
-own_apt download consul >&2
+
+# The mirror that a Debian machine already uses has the older release too.
+mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep -v security | sort -u | head -n 1)
+keys=/usr/share/keyrings/debian-archive-keyring.gpg
+for archive in "$mirror" http://deb.debian.org/debian; do
+  echo "deb [arch=amd64 signed-by=$keys] $archive bullseye main" >bullseye.list
+  if [ -n "$archive" ] && own_apt update && own_apt download consul; then
+    break
+  fi
+done
 echo "$sha256  $package" | sha256sum --check --quiet >&2
 dpkg-deb --extract "$package" root
 

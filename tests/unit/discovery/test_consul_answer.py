@@ -125,7 +125,7 @@ def test_an_empty_answer_says_how_many_are_unhealthy() -> None:
 
 @pytest.mark.parametrize(
     "entries",
-    [None, {}, "x", [None], [[]], [{}], [{"Node": {}, "Service": None}], [{"Node": 1, "Service": {}}],
+    [[None], [[]], [{}], [{"Node": {}, "Service": None}], [{"Node": 1, "Service": {}}],
      [instance(1) | {"Checks": 5}], [instance(1) | {"Checks": ["x"]}], [instance(1, Weights=[1])],
      [instance(1, Meta="x")], [instance(1, Tags=5)]],
 )  # fmt: skip

@@ -56,6 +56,27 @@ def test_a_blocking_query_may_take_longer_than_its_wait() -> None:
     assert request.timeout == 180.0
 
 
+def test_an_empty_answer_is_asked_again_when_its_grace_ends() -> None:
+    """A query that waits longer would keep the last good set beyond the grace; after it the waits are long again."""
+    machine = watch(empty_grace=30.0)
+    waits = []
+    for now in (0.0, 10.0, 29.9, 30.0):
+        machine.answer(reply(7, []), now)
+        waits.append(params(machine.query(now))["wait"])
+    assert waits == ["30s", "20s", "1s", "60s"]
+    machine.answer(reply(8), 31.0)
+    machine.answer(reply(9, []), 32.0)
+    assert params(machine.query(32.0))["wait"] == "30s"
+
+
+@pytest.mark.parametrize("grace", [0.0, 100.0, float("inf")])
+def test_a_wait_is_never_longer_than_asked_nor_shorter_without_reason(grace: float) -> None:
+    """An empty service is no reason to poll."""
+    machine = watch(empty_grace=grace)
+    machine.answer(reply(7, []), 0.0)
+    assert params(machine.query(0.0))["wait"] == "60s"
+
+
 def test_an_index_that_goes_backwards_begins_anew() -> None:
     """Consul has lost its state: the answer is taken, and the next query waits for no index of before."""
     machine = watch()
@@ -134,18 +155,25 @@ def test_each_refusal_is_told_in_words_of_its_own(status: int, text: str, says: 
     assert len(message) < 400 and message.isprintable()
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>", b"[", b"[" * 100_000, b"\xff"])
+@pytest.mark.parametrize("body", [b"[", b"[{]", b"[{} {}]", b"[{},", b"[{}]]", b"[" * 100_000, b"[\xff]", b"[,]"])
 def test_an_answer_that_is_no_json_is_a_failure(body: bytes) -> None:
     """Something that is no Consul answered."""
-    with pytest.raises(DiscoveryError, match="no JSON"):
+    with pytest.raises(DiscoveryError, match=r"no JSON|without Node|no instance"):
         watch().answer(AgentReply(200, {"x-consul-index": "7"}, body), 0.0)
 
 
-@pytest.mark.parametrize("body", [None, 5, {}, "x"])
-def test_json_that_is_no_list_is_a_failure(body: Any) -> None:
-    """In particular it is not taken for an answer that is to be asked for again at once."""
+@pytest.mark.parametrize("body", [b"", b"<html>", b"null", b"5", b"{}", b'"x"'])
+def test_what_is_no_list_is_a_failure(body: bytes) -> None:
+    """In particular it is not taken for an empty set."""
     with pytest.raises(DiscoveryError, match="no list"):
-        watch().answer(reply(7, body), 0.0)
+        watch().answer(AgentReply(200, {"x-consul-index": "7"}, body), 0.0)
+
+
+def test_a_list_is_read_whatever_the_space_in_it() -> None:
+    """A proxy, or `?pretty`, may put some between the parts."""
+    text = f" \n[ {json.dumps(WEB, indent=4)}\n,\t{json.dumps(WEB)} ] \n"
+    assert len(list(AgentReply(200, {}, text.encode()).instances())) == 2
+    assert list(AgentReply(200, {}, b" [ ]\n").instances()) == []
 
 
 @pytest.mark.parametrize(("token", "says"), [("", "give a token"), ("t", "from this token")])
