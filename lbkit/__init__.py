@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lbkit.breaker import CircuitBreaker
     from lbkit.core.endpoint import Endpoint, Snapshot
     from lbkit.core.outcome import Outcome, Result
-    from lbkit.discovery import Static
+    from lbkit.discovery import Callback, Consul, Dns, DnsSrv, Fallback, File, Merged, Static, Subset
     from lbkit.errors import (
         ClusterClosed,
         ConfigError,
@@ -34,17 +34,24 @@ if TYPE_CHECKING:
     from lbkit.runtime.cluster import Cluster
 
 _HOMES = {
+    "Callback": "lbkit.discovery",
     "CircuitBreaker": "lbkit.breaker",
     "Cluster": "lbkit.runtime.cluster",
     "ClusterClosed": "lbkit.errors",
     "ConfigError": "lbkit.errors",
+    "Consul": "lbkit.discovery",
     "DeadlineExceeded": "lbkit.errors",
     "DiscoveryError": "lbkit.errors",
+    "Dns": "lbkit.discovery",
+    "DnsSrv": "lbkit.discovery",
     "Endpoint": "lbkit.core.endpoint",
     "FailClosed": "lbkit.balancer.empty",
     "FailOpen": "lbkit.balancer.empty",
+    "Fallback": "lbkit.discovery",
+    "File": "lbkit.discovery",
     "LbkitError": "lbkit.errors",
     "LeaseMisuse": "lbkit.errors",
+    "Merged": "lbkit.discovery",
     "NoEndpointAvailable": "lbkit.errors",
     "NotReady": "lbkit.errors",
     "Outcome": "lbkit.core.outcome",
@@ -53,21 +60,29 @@ _HOMES = {
     "RetryPolicy": "lbkit.retry",
     "Snapshot": "lbkit.core.endpoint",
     "Static": "lbkit.discovery",
+    "Subset": "lbkit.discovery",
     "Wait": "lbkit.balancer.empty",
 }
 
 __all__ = [
+    "Callback",
     "CircuitBreaker",
     "Cluster",
     "ClusterClosed",
     "ConfigError",
+    "Consul",
     "DeadlineExceeded",
     "DiscoveryError",
+    "Dns",
+    "DnsSrv",
     "Endpoint",
     "FailClosed",
     "FailOpen",
+    "Fallback",
+    "File",
     "LbkitError",
     "LeaseMisuse",
+    "Merged",
     "NoEndpointAvailable",
     "NotReady",
     "Outcome",
@@ -76,6 +91,7 @@ __all__ = [
     "RetryPolicy",
     "Snapshot",
     "Static",
+    "Subset",
     "Wait",
 ]
 

@@ -38,7 +38,7 @@ class Static:
         """Return itself: it is its own machine, for nothing about it changes."""
         return self
 
-    def query(self, now: float) -> None:  # noqa: ARG002
+    def query(self, now: float) -> None:
         """Nothing has to be asked."""
 
     def answer(self, reply: object, now: float) -> Found:  # noqa: ARG002
