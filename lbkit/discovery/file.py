@@ -15,9 +15,9 @@ from random import Random
 from lbkit.core.endpoint import Endpoint
 from lbkit.discovery.base import Found, Upkeep
 from lbkit.discovery.checks import check_grace, check_pause
-from lbkit.discovery.listing import FORMATS, read_listing
+from lbkit.discovery.listing import FORMATS
 from lbkit.discovery.target_text import spell
-from lbkit.errors import ConfigError, DiscoveryError
+from lbkit.errors import ConfigError
 
 HURRY_S = 1.0
 """Looking at a file is cheap: after connections failed it is done at once, at most once a second."""
@@ -30,14 +30,16 @@ Stamp = tuple[int, int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class ReadFile:
-    """A query: the content of a file, if it is another than that of the stamp.
+    """A query: what a file lists (see `listing`), if it is another file than that of the stamp.
 
     Attributes:
         path: Absolute.
+        format: "json" or "toml".
         known: What was read last, or None to read in any case.
     """
 
     path: str
+    format: str
     known: Stamp | None
 
 
@@ -47,11 +49,11 @@ class FileRead:
 
     Attributes:
         stamp: What was looked at; None where the file is so fresh that another change might look the same.
-        content: What is in it, or None where it looks as it did.
+        endpoints: What it lists, or None where it looks as it did.
     """
 
     stamp: Stamp | None
-    content: bytes | None
+    endpoints: tuple[Endpoint, ...] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,7 @@ class File:
         return Upkeep(self.empty_grace, retry_first_s=pause_s, retry_max_s=pause_s, hurry_s=HURRY_S)
 
     def watch(self, rng: Random) -> FileWatch:  # noqa: ARG002 - looking at a file burdens nobody, so it needs no jitter
-        """Build the machine that reads it."""
+        """Build the machine that asks for it."""
         return FileWatch(self)
 
     def __str__(self) -> str:
@@ -117,7 +119,7 @@ class File:
 
 
 class FileWatch:
-    """Asks for a file and remembers what it read."""
+    """Asks for a file and remembers what it listed. The client reads it, for a long list takes its time."""
 
     __slots__ = ("_config", "_endpoints", "_stamp")
 
@@ -128,19 +130,12 @@ class FileWatch:
 
     def query(self, now: float) -> ReadFile:  # noqa: ARG002
         """Ask for what is new."""
-        return ReadFile(self._config.path, self._stamp)
+        return ReadFile(self._config.path, str(self._config.format), self._stamp)
 
     def answer(self, reply: FileRead, now: float) -> Found:  # noqa: ARG002
-        """Read the file, or keep what was read.
-
-        Raises:
-            DiscoveryError: The file is broken; the text names it and says the line, if that is known.
-        """
-        if reply.content is not None:
-            try:
-                self._endpoints = read_listing(reply.content, str(self._config.format))
-            except DiscoveryError as error:
-                raise DiscoveryError(f"{self._config.path}: {error}") from None
+        """Take what the file lists, or keep what it listed."""
+        if reply.endpoints is not None:
+            self._endpoints = reply.endpoints
         self._stamp = reply.stamp
         problem = "" if self._endpoints else f"{self._config.path} lists no endpoint"
         return Found(self._endpoints, self._config.every, problem)

@@ -32,6 +32,7 @@ _KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
     "server_name": (str, "a text"),
     "metadata": (dict, "an object of texts"),
 }
+_ADDRESS = ("address", "host", "port")
 _TOML_PLACE = re.compile(r"\s*\(at (line (\d+), column \d+|end of document)\)$")
 
 
@@ -139,13 +140,18 @@ def _endpoint(item: Any, way: tuple[str | int, ...]) -> Endpoint:
         endpoint = _built(lambda: Endpoint(host=item["host"], port=item["port"]), way)
     else:
         raise _Wrong(way, "needs an 'address', or a 'host' and a 'port'")
-    for key in item.keys() - {"address", "host", "port"}:
-        endpoint = _with(endpoint, key, item[key], (*way, key))
-    return endpoint
+    more = {key: value for key, value in item.items() if key not in _ADDRESS}
+    if not more:
+        return endpoint
+    try:
+        return replace(endpoint, **more)
+    except ConfigError:
+        for key, value in more.items():  # one at a time, to find out which
+            _with(endpoint, key, value, (*way, key))
+        raise
 
 
 def _with(endpoint: Endpoint, key: str, value: Any, way: tuple[str | int, ...]) -> Endpoint:
-    # One at a time, so that an error is at its key.
     return _built(lambda: replace(endpoint, **{key: value}), way)
 
 

@@ -1,4 +1,4 @@
-"""Looks at files and reads them, in a worker thread: a file system may hang."""
+"""Looks at files and reads them, in a worker thread: a file system may hang, and a long list takes its time."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ import time
 import anyio
 
 from lbkit.discovery.file import FileRead, ReadFile, Stamp
+from lbkit.discovery.listing import read_listing
 from lbkit.errors import DiscoveryError
-from lbkit.runtime.worker import Worker
+from lbkit.runtime.worker import Places, Worker
 
 TIMEOUT_S = 10.0
 """How long a file system may take. Local ones take microseconds, network ones may hang for ever."""
 LIMIT_BYTES = 64 * 2**20
 """More than this is not a list of endpoints."""
+PLACES = Places("files", 4)
+"""A look takes microseconds: hundreds of files need no hundreds of threads."""
 FRESH_NS = 2_000_000_000
 """A file changed so recently may change again and look the same: the coarsest file systems count in 2 s."""
 
@@ -24,13 +27,13 @@ class FileClient:
     """Reads one file."""
 
     def __init__(self) -> None:
-        self._worker = Worker()
+        self._worker = Worker(PLACES)
 
     async def ask(self, query: ReadFile) -> FileRead:
-        """Return what is in the file, or that it looks as it did.
+        """Return what the file lists, or that it looks as it did.
 
         Raises:
-            DiscoveryError: It cannot be read; the text names it and says why.
+            DiscoveryError: It cannot be read, or is broken; the text names it, and the line if that is known.
         """
         try:
             with anyio.fail_after(TIMEOUT_S):
@@ -57,7 +60,11 @@ def _read(query: ReadFile) -> FileRead:
         raise DiscoveryError(f"{query.path}: is larger than {LIMIT_BYTES // 2**20} MiB")
     # The stamp is of before the reading: a change during it is seen at the next look.
     fresh = abs(time.time_ns() - looked_at.st_mtime_ns) < FRESH_NS
-    return FileRead(None if fresh else _stamp(looked_at), content)
+    try:
+        endpoints = read_listing(content, query.format)
+    except DiscoveryError as error:
+        raise DiscoveryError(f"{query.path}: {error}") from None
+    return FileRead(None if fresh else _stamp(looked_at), endpoints)
 
 
 def _stamp(looked_at: os.stat_result) -> Stamp:

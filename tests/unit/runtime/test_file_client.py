@@ -20,18 +20,22 @@ def path(tmp_path):
 
 
 def write(path, text, mtime_s=1_000_000):
-    path.write_text(text)
+    path.write_text(f'["{text}:80"]')
     os.utime(path, (mtime_s, mtime_s))
 
 
+def listed(reply):
+    return None if reply.endpoints is None else [one.host for one in reply.endpoints]
+
+
 def ask(path, known=None, client=None):
-    return anyio.run((client or make_client(ReadFile("", None))).ask, ReadFile(str(path), known))
+    return anyio.run((client or make_client(ReadFile("", "json", None))).ask, ReadFile(str(path), "json", known))
 
 
 def test_a_file_is_read_when_nothing_is_known_of_it(path):
-    """The reply has the content and a stamp."""
+    """The reply has what it lists and a stamp."""
     reply = ask(path)
-    assert reply.content == b"one"
+    assert listed(reply) == ["one"]
     assert reply.stamp is not None
 
 
@@ -40,7 +44,7 @@ def test_an_unchanged_file_is_not_read(path, monkeypatch):
     known = ask(path).stamp
     monkeypatch.setattr(file_client, "open", None, raising=False)
     reply = ask(path, known)
-    assert (reply.content, reply.stamp) == (None, known)
+    assert (reply.endpoints, reply.stamp) == (None, known)
 
 
 def rewritten(path):
@@ -63,7 +67,7 @@ def test_a_change_is_noticed(path, change):
     known = ask(path).stamp
     change(path)
     reply = ask(path, known)
-    assert reply.content in (b"two", b"three")
+    assert listed(reply) in (["two"], ["three"])
     assert reply.stamp != known
 
 
@@ -77,8 +81,8 @@ def test_a_swapped_symlink_is_noticed(tmp_path):
     first = ask(tmp_path / "orders.json")
     (tmp_path / "..tmp").symlink_to("v2")
     (tmp_path / "..tmp").rename(tmp_path / "..data")
-    assert first.content == b"v1"
-    assert ask(tmp_path / "orders.json", first.stamp).content == b"v2"
+    assert listed(first) == ["v1"]
+    assert listed(ask(tmp_path / "orders.json", first.stamp)) == ["v2"]
 
 
 def test_a_fresh_file_has_no_stamp(path, monkeypatch):
@@ -93,6 +97,14 @@ def test_a_file_from_the_future_has_a_stamp(path, monkeypatch):
     """A wrong clock does not make it read for ever."""
     monkeypatch.setattr(file_client.time, "time_ns", lambda: 900_000 * 10**9)
     assert ask(path).stamp is not None
+
+
+@pytest.mark.parametrize("content", [b"", b'["b:80"', b'["b:80", "b"]', b'{"endpoint": []}', b'["\xff:80"]'])
+def test_a_broken_file_is_named_with_the_line(path, content):
+    """Half written, mistyped or not text: a failure, never a shorter list."""
+    path.write_bytes(content)
+    with pytest.raises(DiscoveryError, match=r"/orders\.json: line 1"):
+        ask(path)
 
 
 def test_a_missing_file_is_named(tmp_path):
@@ -156,12 +168,34 @@ def test_a_file_system_that_hangs_holds_one_thread(path, monkeypatch):
     async def main():
         try:
             with pytest.raises(DiscoveryError, match="the file system did not answer in 0.01 s"):
-                await client.ask(ReadFile(str(path), None))
+                await client.ask(ReadFile(str(path), "json", None))
             for _ in range(3):
                 with pytest.raises(DiscoveryError, match="the last call still hangs"):
-                    await client.ask(ReadFile(str(path), None))
+                    await client.ask(ReadFile(str(path), "json", None))
         finally:
             release.set()
 
     anyio.run(main)
     assert len(calls) == 1
+
+
+def test_many_files_are_read_by_few_threads(tmp_path, monkeypatch):
+    """Hundreds of clusters need no hundreds of threads."""
+    threads = set()
+    read = file_client._read
+
+    def watched(query):
+        threads.add(threading.current_thread())
+        return read(query)
+
+    monkeypatch.setattr(file_client, "_read", watched)
+    write(tmp_path / "orders.json", "one")
+
+    async def main():
+        query = ReadFile(str(tmp_path / "orders.json"), "json", None)
+        async with anyio.create_task_group() as group:
+            for _ in range(50):
+                group.start_soon(file_client.FileClient().ask, query)
+
+    anyio.run(main)
+    assert 1 <= len(threads) <= 4
