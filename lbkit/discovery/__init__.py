@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from lbkit.discovery.base import Combination, Found, Part, Run, Source, Upkeep, Watch
 from lbkit.discovery.callback import Callback
 from lbkit.discovery.combine import Fallback, Merged
 from lbkit.discovery.consul import Consul
@@ -13,36 +14,50 @@ from lbkit.discovery.consul_query import ConsulQuery
 from lbkit.discovery.consul_registrar import RegistrationState
 from lbkit.discovery.dns import Dns
 from lbkit.discovery.file import File
+from lbkit.discovery.keeper import SourceState
 from lbkit.discovery.srv import DnsSrv
 from lbkit.discovery.static import Static
 from lbkit.discovery.subset import Subset
 from lbkit.discovery.target import as_discovery, parse_target
 
+if TYPE_CHECKING:
+    # What it does is done on a floor above, so it is looked for when it is used.
+    from lbkit.runtime.registration import registration
+
 __all__ = [
     "Callback",
     "CheckStatus",
+    "Combination",
     "Consul",
     "ConsulQuery",
     "Dns",
     "DnsSrv",
     "Fallback",
     "File",
+    "Found",
     "HttpCheck",
     "Merged",
+    "Part",
     "RegistrationState",
+    "Run",
+    "Source",
+    "SourceState",
     "Static",
     "Subset",
     "TcpCheck",
     "TtlCheck",
+    "Upkeep",
+    "Watch",
     "as_discovery",
     "parse_target",
     "registration",
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name != "registration":
-        raise AttributeError(f"module 'lbkit.discovery' has no attribute {name!r}")
-    # What it does is done on a floor above, so it is looked for when it is used.
-    value = globals()[name] = importlib.import_module("lbkit.runtime.registration").registration
-    return value
+if not TYPE_CHECKING:  # so that type checkers know the names there are
+
+    def __getattr__(name: str) -> Any:
+        if name != "registration":
+            raise AttributeError(f"module 'lbkit.discovery' has no attribute {name!r}")
+        value = globals()[name] = importlib.import_module("lbkit.runtime.registration").registration
+        return value

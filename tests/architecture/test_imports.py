@@ -27,9 +27,12 @@ def files(parts):
 
 
 def imported(file):
-    """Return the modules that a file imports, wherever the statement stands."""
-    names = set()
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    """Return the modules that a file imports, wherever the statement stands; what only type checkers read loads none."""
+    names, tree = set(), ast.parse(file.read_text(encoding="utf-8"))
+    for node in tree.body:
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            node.body = []
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.level == 0:
