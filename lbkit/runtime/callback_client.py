@@ -12,7 +12,7 @@ import anyio
 from lbkit.discovery.base import Run
 from lbkit.discovery.callback import CallFunction, Pushed
 from lbkit.errors import DiscoveryError
-from lbkit.runtime.clients import RunClient
+from lbkit.runtime.clients import MISHAPS, RunClient, raise_on
 
 CLOSE_S = 0.5
 """How long an async generator may take to end, in seconds."""
@@ -49,8 +49,8 @@ class CallbackClient:
             raise DiscoveryError("the function has ended; it is called again") from None
         except DiscoveryError:
             raise
-        except Exception as error:
-            raise DiscoveryError(f"the function raised {type(error).__name__}") from error
+        except MISHAPS as error:
+            raise_on(error)
 
     async def aclose(self) -> None:
         """End the generator, here in the loop in which it runs."""

@@ -6,9 +6,10 @@ modules are imported when they are needed, for some of them need packages that o
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import anyio
 
@@ -35,6 +36,22 @@ class Client(Protocol):
         """Let go of what is open."""
 
 
+MISHAPS = (Exception, SystemExit, asyncio.CancelledError)
+"""What a user's function may raise without ending more than the query."""
+
+
+def raise_on(error: BaseException) -> NoReturn:
+    """Raise what is to be said of an exception that a user's function raised; our own cancellation goes on as it is.
+
+    Raises:
+        DiscoveryError: With the type's name. Its text may hold secrets; the exception is the cause.
+    """
+    task = asyncio.current_task()
+    if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+        raise error
+    raise DiscoveryError(f"the function raised {type(error).__name__}") from error
+
+
 class RunClient:
     """Runs functions."""
 
@@ -58,10 +75,10 @@ class RunClient:
                 return await result if inspect.isawaitable(result) else result
         except DiscoveryError:
             raise
-        except Exception as error:
+        except MISHAPS as error:
             if scope.cancelled_caught:
                 raise DiscoveryError(f"no answer in {query.timeout:g} s") from error
-            raise DiscoveryError(f"the function raised {type(error).__name__}") from error
+            raise_on(error)
 
     async def aclose(self) -> None:
         """Nothing is open."""

@@ -1,5 +1,6 @@
 """The clients that run functions: sync, async and pushed; what they raise, how they end, and what they never repeat."""
 
+import asyncio
 import threading
 
 import anyio
@@ -67,9 +68,26 @@ async def yields_and_raises():
     raise ValueError("password=hunter2")
 
 
-@pytest.mark.parametrize("function", [raises, raises_later, raises_a_timeout])
+async def exits():
+    raise SystemExit(1)
+
+
+def exits_in_its_thread():
+    raise SystemExit(1)
+
+
+async def waits_for_what_is_cancelled():
+    task = asyncio.ensure_future(anyio.sleep_forever())
+    task.cancel()
+    await task
+
+
+FAULTS = [raises, raises_later, raises_a_timeout, exits, exits_in_its_thread, waits_for_what_is_cancelled]
+
+
+@pytest.mark.parametrize("function", FAULTS)
 def test_what_a_function_raises_is_named_and_not_repeated(function):
-    """The text may hold secrets; the exception itself is the cause. Its own timeout is not ours."""
+    """The text may hold secrets; the exception is the cause. Its timeouts, exits and cancellations are not ours."""
 
     async def main():
         for client, query in ((RunClient(), Run(function, 5.0)), (make_client(CALL), call(function))):
@@ -179,6 +197,36 @@ def test_a_generator_that_raises_is_named_and_begun_again():
             await client.ask(call(yields_and_raises, anew=False))
         assert await client.ask(call(yields_and_raises)) == Pushed(["a:80"])
         await client.aclose()
+
+    anyio.run(main)
+
+
+def test_a_generator_that_is_cancelled_from_within_is_begun_again():
+    """Whoever follows the source must not take that for the end of its own work."""
+
+    async def yields_and_is_cancelled():
+        yield ["a:80"]
+        await waits_for_what_is_cancelled()
+
+    async def main():
+        client = make_client(CALL)
+        await client.ask(call(yields_and_is_cancelled))
+        with pytest.raises(DiscoveryError, match="^the function raised CancelledError$"):
+            await client.ask(call(yields_and_is_cancelled, anew=False))
+        assert await client.ask(call(yields_and_is_cancelled)) == Pushed(["a:80"])
+        await client.aclose()
+
+    anyio.run(main)
+
+
+@pytest.mark.parametrize("function", [anyio.sleep_forever, threading.Event().wait])
+def test_our_own_cancellation_ends_the_query(function):
+    """When the cluster is closed, nothing waits for the function."""
+
+    async def main():
+        with anyio.move_on_after(0.01) as scope:
+            await RunClient().ask(Run(function if function is anyio.sleep_forever else lambda: function(0.1)))
+        assert scope.cancelled_caught
 
     anyio.run(main)
 
