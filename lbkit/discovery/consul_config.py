@@ -46,8 +46,8 @@ def settle(label: str, config: Any) -> None:
     changes: dict[str, Any] = {"access": access, "allow": tuple(config.allow)}
     if isinstance(config.token, str):
         changes["token"] = Secret(config.token.strip())
-    if config.agent is not None and not isinstance(config.agent, str):
-        changes["agent"] = tuple(config.agent)
+    if config.agent is not None:
+        changes["agent"] = access.agents
     for name, value in changes.items():
         object.__setattr__(config, name, value)
 

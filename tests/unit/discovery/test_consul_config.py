@@ -13,6 +13,7 @@ import pytest
 from lbkit.discovery.consul import Consul
 from lbkit.discovery.consul_access import Access, Secret
 from lbkit.discovery.consul_query import ConsulQuery
+from lbkit.discovery.target import parse_target
 from lbkit.errors import ConfigError
 
 TOKEN = "7a0b6b2e-tell-nobody"
@@ -176,8 +177,9 @@ def test_configs_are_values() -> None:
     ],
 )
 def test_a_config_names_itself_like_a_target(make: Any, name: str) -> None:
-    """In statistics and messages."""
+    """In statistics and messages; and what it is called leads to the same config."""
     assert str(make()) == name
+    assert parse_target(name) == make()
 
 
 def test_tls_options_belong_to_https_agents(tmp_path: Path) -> None:
