@@ -26,15 +26,7 @@ class Tree:
 
     def _grow(self, discovery: Discovery) -> Look:
         if isinstance(discovery, Combination):
-            children = tuple(self._grow(one) for one in discovery.sources)
-            combine = discovery.combine
-
-            def look() -> Part:
-                parts = tuple(child() for child in children)
-                endpoints = combine(parts)
-                return Part(endpoints, endpoints is not None or all(part.settled for part in parts))
-
-            return look
+            return _Branch(discovery, tuple(self._grow(one) for one in discovery.sources)).look
         keeper = Keeper(discovery, self._rng)
         self.keepers.append(keeper)
         return lambda: keeper.part
@@ -42,3 +34,24 @@ class Tree:
     def endpoints(self) -> tuple[Endpoint, ...] | None:
         """Return the present set, None while it is not known."""
         return self._look().endpoints
+
+
+class _Branch:
+    """A combination, and what it made of its parts last.
+
+    It is looked at after every answer of every source, and few of them change anything.
+    """
+
+    def __init__(self, combination: Combination, children: tuple[Look, ...]) -> None:
+        self._combination = combination
+        self._children = children
+        self._parts: tuple[Part, ...] = ()
+        self._made: Part | None = None
+
+    def look(self) -> Part:
+        parts = tuple(child() for child in self._children)
+        if self._made is None or parts != self._parts:
+            endpoints = self._combination.combine(parts)
+            known = endpoints is not None or all(part.settled for part in parts)
+            self._parts, self._made = parts, Part(endpoints, known)
+        return self._made

@@ -85,8 +85,8 @@ BROKEN_JSON = [
     ('["a:80",\n oops]', "line 2, column 2: no JSON: Expecting value"),
     ("", "line 1: the file is empty; a list without endpoints is []"),
     (" \n", "line 1: the file is empty"),
-    ("[" * 100_000, "no list of endpoints: maximum recursion depth"),
-    (f"[{'9' * 5000}]", "no list of endpoints: Exceeds the limit"),
+    ("[" * 100_000, "no list of endpoints: "),
+    (f"[{'9' * 5000}]", "no list of endpoints: "),
     (
         '{"endpoints": [{"address": "a:80",\n"weight": 1, "weight": 2}]}',
         "the key 'weight' is given twice in one object",

@@ -97,3 +97,43 @@ def test_what_is_written_down_needs_no_question(discovery):
         assert keeper.is_static
         keeper.answer(None, 0.0)
     assert grown.endpoints() == (A, B)
+
+
+def test_what_did_not_change_is_not_combined_again():
+    """It is looked at after every answer of every source."""
+    combined = []
+
+    class Counted(Merged):
+        def combine(self, parts):
+            combined.append(parts)
+            return super().combine(parts)
+
+    grown, first, second = tree(Counted(Source("1"), Source("2")))
+    first.answer((A,), 0.0)
+    second.answer((B,), 0.0)
+    assert grown.endpoints() == (A, B)
+    for now in (1.0, 2.0):
+        first.answer((A,), now)
+        assert grown.endpoints() == (A, B)
+    assert len(combined) == 1
+    first.answer((C,), 3.0)
+    assert grown.endpoints() == (C, B)
+    assert len(combined) == 2
+
+
+def test_a_combination_that_raises_is_asked_again():
+    """It may be a user's own; what it made before is not taken for the answer."""
+
+    moods = [ValueError()]
+
+    class Moody(Merged):
+        def combine(self, parts):
+            if moods:
+                raise moods.pop()
+            return super().combine(parts)
+
+    grown, first = tree(Moody(Source("1")))
+    first.answer((A,), 0.0)
+    with pytest.raises(ValueError):
+        grown.endpoints()
+    assert grown.endpoints() == (A,)
