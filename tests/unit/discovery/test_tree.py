@@ -123,7 +123,6 @@ def test_what_did_not_change_is_not_combined_again():
 
 def test_a_combination_that_raises_is_asked_again():
     """It may be a user's own; what it made before is not taken for the answer."""
-
     moods = [ValueError()]
 
     class Moody(Merged):
