@@ -14,7 +14,7 @@ T = TypeVar("T")
 Reader = Callable[[str], Any]
 """Reads a value, or raises ValueError with what it must be."""
 
-_NUMBER = re.compile(r"\d+(\.\d*)?|\.\d+")
+_NUMBER = re.compile(r"(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,2})?", re.ASCII)
 
 
 def text(value: str) -> str:

@@ -182,5 +182,5 @@ def _value(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
-        return f"{value:.17g}" if float(f"{value:g}") != value else f"{value:g}"
+        return repr(value).removesuffix(".0")
     return quote(str(value), safe="/:[],$!'()*;~")

@@ -118,6 +118,7 @@ def test_the_scheme_of_a_url_stays_with_the_endpoint():
         ("file://localhost/etc/orders.json", File("/etc/orders.json")),
         ("file:conf/orders.toml", File("conf/orders.toml")),
         ("file:///etc/a%20b%3F@c.json?every=5", File("/etc/a b?@c.json", every=5)),
+        ("file:///a.json?every=1e3&empty_grace=2.5E-2", File("/a.json", every=1000, empty_grace=0.025)),
         ("file:///etc/orders?format=toml&empty_grace=60", File("/etc/orders", format="toml", empty_grace=60)),
     ],
 )  # fmt: skip
@@ -143,7 +144,7 @@ def test_the_environment_is_the_processs(monkeypatch):
 
 
 NAMES = st.text("abcxyz019-", min_size=1, max_size=8).map(lambda text: f"x{text}x")
-SECONDS = st.floats(0.001, 1e6) | st.integers(1, 10**6)
+SECONDS = st.floats(1e-9, 1e20) | st.sampled_from([1e6, 1e-5, 1e16, 0.1]) | st.integers(1, 10**6)
 SOURCES = (
     st.builds(
         File, st.text(min_size=1, max_size=12).filter(lambda text: "\0" not in text).map("/dir/{}".format),

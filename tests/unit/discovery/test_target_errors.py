@@ -56,6 +56,11 @@ MARKED = [
                          ^^
     """,
     """
+    timeout must be a number, such as 2.5, or inf, not '1e999'
+      dns://o:80?timeout=1e999
+                         ^^^^^
+    """,
+    """
     timeout has no value: write timeout=...
       dns://o:80?timeout
                  ^^^^^^^
