@@ -10,7 +10,7 @@ from datetime import datetime
 from lbkit._resolve.lines import LinesView
 from lbkit._resolve.observer import Observer
 from lbkit._resolve.plain import PlainView, visible
-from lbkit.discovery.target import as_discovery
+from lbkit.discovery.target.target import as_discovery
 from lbkit.errors import ConfigError
 
 

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 from lbkit.discovery.base import Combination, Found, Part, Run, Source, Upkeep, Watch
 from lbkit.discovery.callback import Callback
 from lbkit.discovery.combine import Fallback, Merged
-from lbkit.discovery.consul import Consul
-from lbkit.discovery.consul_check import CheckStatus, HttpCheck, TcpCheck, TtlCheck
-from lbkit.discovery.consul_query import ConsulQuery
-from lbkit.discovery.consul_registrar import RegistrationState
-from lbkit.discovery.dns import Dns
-from lbkit.discovery.file import File
+from lbkit.discovery.consul.check import CheckStatus, HttpCheck, TcpCheck, TtlCheck
+from lbkit.discovery.consul.consul import Consul
+from lbkit.discovery.consul.query import ConsulQuery
+from lbkit.discovery.consul.registrar import RegistrationState
+from lbkit.discovery.dns.dns import Dns
+from lbkit.discovery.dns.srv import DnsSrv
+from lbkit.discovery.file.file import File
 from lbkit.discovery.keeper import SourceState
-from lbkit.discovery.srv import DnsSrv
 from lbkit.discovery.static import Static
 from lbkit.discovery.subset import Subset
-from lbkit.discovery.target import as_discovery, parse_target
+from lbkit.discovery.target.target import as_discovery, parse_target
 
 if TYPE_CHECKING:
     # What it does is done on a floor above, so it is looked for when it is used.

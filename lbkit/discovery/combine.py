@@ -6,7 +6,7 @@ from typing import Any
 
 from lbkit.core.endpoint import Endpoint
 from lbkit.discovery.base import Discovery, Part
-from lbkit.discovery.target import as_discovery
+from lbkit.discovery.target.target import as_discovery
 from lbkit.errors import ConfigError
 
 

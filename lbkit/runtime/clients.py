@@ -15,9 +15,9 @@ import anyio
 
 from lbkit.discovery.base import Run
 from lbkit.discovery.callback import CallFunction
-from lbkit.discovery.consul_reply import AgentRequest
-from lbkit.discovery.dns_records import DnsQuery
-from lbkit.discovery.file import ReadFile
+from lbkit.discovery.consul.reply import AgentRequest
+from lbkit.discovery.dns.records import DnsQuery
+from lbkit.discovery.file.file import ReadFile
 from lbkit.errors import DiscoveryError
 from lbkit.runtime.worker import Worker
 

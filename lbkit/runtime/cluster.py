@@ -24,7 +24,7 @@ from lbkit.breaker import CircuitBreaker
 from lbkit.core.endpoint import Endpoint, Snapshot
 from lbkit.discovery import Static
 from lbkit.discovery.base import Discovery
-from lbkit.discovery.target import as_discovery
+from lbkit.discovery.target.target import as_discovery
 from lbkit.errors import ClusterClosed, ConfigError, NotReady
 from lbkit.retry import RetryBudget, RetryPolicy
 from lbkit.retry.policy import check_timeout

@@ -19,8 +19,8 @@ import httpx
 
 from lbkit import __version__
 from lbkit.core.endpoint import Endpoint
-from lbkit.discovery.consul_access import Access, usable_token
-from lbkit.discovery.consul_reply import AgentReply, AgentRequest
+from lbkit.discovery.consul.access import Access, usable_token
+from lbkit.discovery.consul.reply import AgentReply, AgentRequest
 from lbkit.errors import DiscoveryError
 
 CONNECT_S = 2.0

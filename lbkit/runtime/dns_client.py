@@ -29,8 +29,8 @@ import dns.rdatatype
 import dns.resolver
 import dns.rrset
 
-from lbkit.discovery.dns_options import PORT
-from lbkit.discovery.dns_records import CHAIN_LIMIT, Answer, DnsQuery, Record, Srv
+from lbkit.discovery.dns.options import PORT
+from lbkit.discovery.dns.records import CHAIN_LIMIT, Answer, DnsQuery, Record, Srv
 from lbkit.errors import DiscoveryError
 
 PAYLOAD_BYTES = 1232

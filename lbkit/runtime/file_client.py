@@ -8,8 +8,8 @@ import time
 
 import anyio
 
-from lbkit.discovery.file import FileRead, ReadFile, Stamp
-from lbkit.discovery.listing import read_listing
+from lbkit.discovery.file.file import FileRead, ReadFile, Stamp
+from lbkit.discovery.file.listing import read_listing
 from lbkit.errors import DiscoveryError
 from lbkit.runtime.worker import Places, Worker
 

@@ -13,10 +13,10 @@ from typing import Self
 import anyio
 import anyio.to_thread
 
-from lbkit.discovery.consul_access import Access
-from lbkit.discovery.consul_check import Check, CheckStatus, TtlCheck
-from lbkit.discovery.consul_registrar import RegistrationReport, RegistrationState
-from lbkit.discovery.consul_service import Service, ServiceRequests
+from lbkit.discovery.consul.access import Access
+from lbkit.discovery.consul.check import Check, CheckStatus, TtlCheck
+from lbkit.discovery.consul.registrar import RegistrationReport, RegistrationState
+from lbkit.discovery.consul.service import Service, ServiceRequests
 from lbkit.errors import ConfigError, DiscoveryError
 from lbkit.runtime.engine import ENGINE, Job
 from lbkit.runtime.registration_loop import Health, RegistrationLoop

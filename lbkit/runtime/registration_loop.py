@@ -12,9 +12,9 @@ from typing import Any
 import anyio
 
 from lbkit.discovery.base import Run
-from lbkit.discovery.consul_check import CheckStatus
-from lbkit.discovery.consul_registrar import Registrar, RegistrationReport, RegistrationState
-from lbkit.discovery.consul_service import ServiceRequests
+from lbkit.discovery.consul.check import CheckStatus
+from lbkit.discovery.consul.registrar import Registrar, RegistrationReport, RegistrationState
+from lbkit.discovery.consul.service import ServiceRequests
 from lbkit.errors import DiscoveryError
 from lbkit.runtime.clients import Client, RunClient, make_client
 

@@ -9,9 +9,9 @@ import pytest
 import trustme
 
 from lbkit.discovery import consul_asking
-from lbkit.discovery.consul import Consul as Source
-from lbkit.discovery.consul_query import ConsulQuery
-from lbkit.discovery.consul_reply import AgentReply, AgentRequest
+from lbkit.discovery.consul.consul import Consul as Source
+from lbkit.discovery.consul.query import ConsulQuery
+from lbkit.discovery.consul.reply import AgentReply, AgentRequest
 from lbkit.discovery.keeper import SourceState
 from lbkit.runtime.consul_client import AgentClient
 from tests.rigs.certs import CertFiles

@@ -12,9 +12,9 @@ import pytest
 import trustme
 
 from lbkit import __version__
-from lbkit.discovery.consul import Consul
-from lbkit.discovery.consul_access import Access
-from lbkit.discovery.consul_reply import AgentRequest
+from lbkit.discovery.consul.access import Access
+from lbkit.discovery.consul.consul import Consul
+from lbkit.discovery.consul.reply import AgentRequest
 from lbkit.discovery.keeper import SourceState
 from lbkit.errors import DiscoveryError
 from lbkit.runtime import consul_client

@@ -8,7 +8,7 @@ import anyio
 import anyio.to_thread
 
 from lbkit import Cluster
-from lbkit.discovery import consul as discovery
+from lbkit.discovery.consul import consul as discovery
 from tests.integration.steady import eventually, steady
 from tests.rigs.consul import Consul, consul_cluster
 from tests.rigs.leaks import leak_check

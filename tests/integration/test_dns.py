@@ -8,9 +8,9 @@ import dns.message
 import dns.query
 import pytest
 
-from lbkit.discovery.dns import Dns
+from lbkit.discovery.dns.dns import Dns
+from lbkit.discovery.dns.srv import DnsSrv
 from lbkit.discovery.keeper import SourceState
-from lbkit.discovery.srv import DnsSrv
 from tests.rigs.bind import Bind
 from tests.rigs.dns_rounds import Rounds
 from tests.rigs.knot import Knot

@@ -5,9 +5,9 @@ import dns.flags
 import dns.message
 import pytest
 
-from lbkit.discovery.dns import Dns
+from lbkit.discovery.dns.dns import Dns
+from lbkit.discovery.dns.srv import DnsSrv
 from lbkit.discovery.keeper import SourceState
-from lbkit.discovery.srv import DnsSrv
 from tests.rigs.dns_rounds import Rounds
 from tests.rigs.leaks import leak_check
 from tests.rigs.scripted_dns import Pieces, ScriptedDns, answer, silent

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from lbkit.discovery.consul_access import Access
-from lbkit.discovery.consul_reply import AgentRequest
+from lbkit.discovery.consul.access import Access
+from lbkit.discovery.consul.reply import AgentRequest
 from lbkit.errors import DiscoveryError
 from lbkit.runtime.clients import make_client
 from lbkit.runtime.consul_client import AgentClient, TokenFile

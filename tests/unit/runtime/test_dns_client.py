@@ -11,7 +11,7 @@ import dns.resolver
 import dns.rrset
 import pytest
 
-from lbkit.discovery.dns_records import CHAIN_LIMIT, DnsQuery, Record, Srv, by_name, chain
+from lbkit.discovery.dns.records import CHAIN_LIMIT, DnsQuery, Record, Srv, by_name, chain
 from lbkit.errors import DiscoveryError
 from lbkit.runtime import dns_client
 from lbkit.runtime.clients import make_client

@@ -6,7 +6,7 @@ import threading
 import anyio
 import pytest
 
-from lbkit.discovery.file import ReadFile
+from lbkit.discovery.file.file import ReadFile
 from lbkit.errors import DiscoveryError
 from lbkit.runtime import file_client
 from lbkit.runtime.clients import make_client

@@ -12,7 +12,7 @@ import pytest
 import lbkit.discovery
 from lbkit import ConfigError, DiscoveryError
 from lbkit.discovery import HttpCheck, RegistrationState, TtlCheck, registration
-from lbkit.discovery.consul_reply import AgentReply
+from lbkit.discovery.consul.reply import AgentReply
 from lbkit.runtime import registration as module
 from lbkit.runtime import registration_loop
 from tests.rigs.leaks import leak_check

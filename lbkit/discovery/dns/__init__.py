@@ -1,0 +1,1 @@
+"""DNS: all addresses of a name, and SRV records."""

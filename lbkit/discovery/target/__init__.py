@@ -1,0 +1,1 @@
+"""Target strings: one text that says where endpoints come from."""
