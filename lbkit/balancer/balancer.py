@@ -60,6 +60,7 @@ class Balancer:
         """Leases that were dropped: appended by finalizers without the lock, settled by the next acquire."""
         self._own_rng = rng is None
         self._forked_at = -math.inf
+        self._applying = threading.Lock()  # one change of membership at a time; taken before the other lock
         self._lock = threading.Lock()
         picker = (scheduler or ShortestExpectedDelay()).build(self.rng)
         self._picker = picker
@@ -87,9 +88,8 @@ class Balancer:
         return self._roster.snapshot
 
     def endpoints(self) -> frozenset[str]:
-        """Return the ids of the present membership."""
-        with self._lock:
-            return frozenset(self._roster.nodes)
+        """Return the ids of the present membership; read without the lock."""
+        return frozenset(self._roster.nodes)  # a membership is replaced as a whole, never changed in place
 
     # -- the request path
 
@@ -248,9 +248,11 @@ class Balancer:
 
         `tell=False` leaves the telling to the caller, who holds a lock of its own: call `tell` after it.
         """
-        now = self.clock()
-        with self._lock:
-            self._roster.apply(snapshot, now)
+        with self._applying:
+            plan = self._roster.plan(snapshot, self.clock())
+            now = self.clock()
+            with self._lock:
+                self._roster.apply(plan, now)
         if tell:
             self._tell()
 
@@ -310,7 +312,8 @@ class Balancer:
                     logger.exception("%s: a listener failed; the call it was told of goes on", self.name)
 
     def before_fork(self) -> None:
-        """Hold the lock over a fork, so that the child finds a whole state."""
+        """Hold the locks over a fork, so that the child finds a whole state."""
+        self._applying.acquire()
         self._lock.acquire()
 
     def after_fork(self, *, child: bool) -> None:
@@ -322,6 +325,7 @@ class Balancer:
             self.abandoned.clear()
             self._roster.succeed(now)
         self._lock.release()
+        self._applying.release()
 
 
 class _Dropped:

@@ -4,6 +4,10 @@ No lock and no clock: the balancer calls it under its own lock and passes the ti
 membership or a standing changes is computed here, so that a pick sees a list of usable nodes. There are no timers:
 `next_due` is the time of the next transition that time alone makes, and the balancer looks at it with every event.
 
+A request waits while a change is made. So, where the picker can take single nodes in and out, a change costs what it
+changes and not what there is: nodes move between lists in which each is found at once. Everything is listed anew when
+another tier takes over, when much changes together, and for pickers that must see all nodes in their order.
+
 Endpoints that are coming back (half-open) are not in the picker's list, for a scheduler that knows them as slow would
 never try them; `take_trial` gives their trials out.
 """
@@ -15,67 +19,93 @@ from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from random import Random
 
+from lbkit.balancer.dues import Dues
 from lbkit.balancer.events import EndpointAdded, EndpointRemoved, Event, FailedOpen, StandingChanged
 from lbkit.balancer.node import Node
+from lbkit.balancer.plan import Plan
 from lbkit.breaker import Circuit, CircuitBreaker
-from lbkit.core.endpoint import Snapshot
+from lbkit.core.endpoint import Endpoint, Snapshot
 from lbkit.core.pick import PickInfo
 from lbkit.errors import ConfigError
 from lbkit.health import HealthTracker, Standing
 from lbkit.scheduler import Picker
-from lbkit.scheduler.base import untried
+from lbkit.scheduler.base import Updates, untried
+
+MUCH_RATIO = 0.25
+"""Listing all nodes anew takes as long as moving about this share of them singly (tests/benchmarks/bench_apply.py)."""
 
 
 class Roster:
     """The nodes of one balancer.
 
     Attributes:
-        nodes: All, by id of the endpoint.
+        nodes: All, by id of the endpoint. Replaced with every membership, never changed in place.
         ready: The picker's list: of the nodes that stand ready, those of the best tier.
-        probing: Half-open nodes that have a trial to give.
+        probing: Half-open nodes that have a trial to give, the best tier first.
         next_due: When a standing changes by itself, `inf` for never.
         news: Events to tell after unlock.
         version: Grows with every change of the set of endpoints.
     """
 
+    # _out has the nodes that do not stand ready; _tier is the tier of those in `ready`, inf without any. _places says
+    # where in `ready` each node is, for a picker that `Updates`: the list is then in no order.
     __slots__ = (
-        "_breaker", "_name", "_out", "_rng", "_told_fail_open", "news", "next_due", "nodes", "picker", "probing",
-        "ready", "snapshot", "version",
+        "_breaker", "_dues", "_name", "_out", "_places", "_rng", "_tier", "_told_fail_open", "_updates", "news",
+        "next_due", "nodes", "picker", "probing", "ready", "snapshot", "version",
     )  # fmt: skip
 
     def __init__(self, name: str, picker: Picker, breaker: CircuitBreaker, rng: Random) -> None:
         self._name = name
         self._breaker = breaker
         self._rng = rng
-        self._out: list[Node] = []
+        self._out: dict[Node, None] = {}
+        self._dues = Dues(self._out)
+        self._tier = math.inf
+        self._places: dict[Node, int] = {}
         self._told_fail_open = False
+        self._updates = picker if isinstance(picker, Updates) else None
         self.picker = picker
         self.nodes: dict[str, Node] = {}
         self.ready: list[Node] = []
-        self.probing: list[Node] = []
+        self.probing: dict[Node, None] = {}
         self.next_due = math.inf
         self.news: deque[Event] = deque()
         self.snapshot: Snapshot | None = None
         self.version = 0
 
-    def apply(self, snapshot: Snapshot, now: float) -> None:
-        """Make the roster what the snapshot says. A known address keeps all that was learned of it."""
-        nodes: dict[str, Node] = {}
-        for endpoint in snapshot.endpoints:
-            node = self.nodes.get(endpoint.id)
-            if node is None:
-                node = Node(endpoint, HealthTracker(Circuit(self._breaker, self._rng)), now)
-                self.news.append(EndpointAdded(self._name, endpoint.id))
+    def plan(self, snapshot: Snapshot, now: float) -> Plan:
+        """Compare the roster with a snapshot. Needs no lock, but one plan must be applied before the next is made."""
+
+        def make(endpoint: Endpoint) -> Node:
+            return Node(endpoint, HealthTracker(Circuit(self._breaker, self._rng)), now)
+
+        return Plan.of(snapshot, self.nodes, self.snapshot, make)
+
+    def apply(self, plan: Plan, now: float) -> None:
+        """Make the roster what the plan says. A known address keeps all that was learned of it."""
+        self.news.extend(EndpointAdded(self._name, node.endpoint.id) for node in plan.fresh)
+        self.news.extend(EndpointRemoved(self._name, node.endpoint.id) for node in plan.gone)
+        self.nodes = plan.nodes
+        self.snapshot = plan.snapshot
+        if plan.fresh or plan.gone:
+            self.version += 1  # after the nodes: who reads it without the lock, and then them, never has the old ones
+        singly = self._updates is not None and not self._is_much(len(plan.touched) + len(plan.gone))
+        if singly:
+            for node in plan.gone:
+                self._unlist(node)
+            for node, _ in plan.changed:
+                self._unlist(node)
+        for node, endpoint in plan.changed:
             node.endpoint = endpoint
             node.weight = float(endpoint.weight)
-            nodes[endpoint.id] = node
-        gone = [identity for identity in self.nodes if identity not in nodes]
-        self.news.extend(EndpointRemoved(self._name, identity) for identity in gone)
-        if gone or len(nodes) != len(self.nodes):
-            self.version += 1
-        self.nodes = nodes
-        self.snapshot = snapshot
-        self.stand(nodes.values(), snapshot.source, now, relist=True)
+        for node in plan.touched:
+            self._judge(node, plan.snapshot.source, now)
+        if singly:
+            self._list([node for node in plan.touched if self._has(node)], now)
+        else:
+            self._list_all(now)
+        if now >= self.next_due:
+            self.advance(now)
 
     def drain(self, identity: str, *, draining: bool, now: float) -> None:
         """Take an endpoint out of use, or put it back.
@@ -91,57 +121,119 @@ class Roster:
 
     def advance(self, now: float) -> None:
         """Make the transitions that are due."""
-        self.stand([node for node in self._out if node.until <= now], "time", now)
+        self.stand(self._dues.take(now), "time", now)
 
     def succeed(self, now: float) -> None:
         """Replace every node by its successor, so that leases taken before no longer reach the roster."""
         self.nodes = {identity: node.successor() for identity, node in self.nodes.items()}
-        self._relist(now)
+        self._list_all(now)
 
-    def stand(self, nodes: Iterable[Node], cause: str, now: float, *, relist: bool = False) -> None:
-        """Judge the nodes anew; list them anew where a standing has changed, or in any case with `relist`."""
-        for node in nodes:
-            standing, until = node.health.judge(node.weight, now)
-            relist |= standing is not node.standing or until != node.until
-            node.until = until
-            if standing is node.standing:
-                continue
-            if self.nodes.get(node.endpoint.id) is node:
-                self.news.append(
-                    StandingChanged(self._name, node.endpoint.id, node.standing, standing, cause, until - now)
-                )
+    def stand(self, nodes: Iterable[Node], cause: str, now: float) -> None:
+        """Judge the nodes anew, and list those anew whose standing has changed."""
+        moved = [node for node in nodes if self._judge(node, cause, now) and self._has(node)]
+        if moved:
+            self._list(moved, now)
+
+    def _has(self, node: Node) -> bool:
+        return self.nodes.get(node.endpoint.id) is node
+
+    def _judge(self, node: Node, cause: str, now: float) -> bool:
+        standing, until = node.health.judge(node.weight, now)
+        if standing is node.standing and until == node.until:
+            return False
+        node.until = until
+        if standing is not node.standing:
+            if self._has(node):
+                change = (node.standing, standing, cause, until - now)
+                self.news.append(StandingChanged(self._name, node.endpoint.id, *change))
             node.standing = standing
             node.since = now
             node.cause = cause
             if standing is Standing.READY:
                 node.forget()
-        if relist:
-            self._relist(now)
+        return True
 
-    def _relist(self, now: float) -> None:
-        ready = [node for node in self.nodes.values() if node.standing is Standing.READY]
-        best_tier = min((node.endpoint.priority for node in ready), default=0)
+    # -- the lists
+
+    def _is_much(self, count: int) -> bool:
+        return count >= MUCH_RATIO * len(self.nodes)
+
+    def _list(self, nodes: Sequence[Node], now: float) -> None:
+        self._told_fail_open = False
+        if self._is_much(len(nodes)):
+            self._list_all(now)
+            return
+        done = True
+        for node in nodes:
+            done &= self._unlist(node) and self._enlist(node, now)
+        if done and (self.ready or self._tier == math.inf):
+            self.next_due = self._dues.first()
+        else:
+            self._list_all(now)
+
+    def _unlist(self, node: Node) -> bool:
+        """Take a node out of the list that has it, if any; False where all must be listed anew."""
+        if node.listed:
+            if self._updates is None:
+                return False
+            node.listed = False
+            place = self._places.pop(node)
+            last = self.ready.pop()
+            if last is not node:
+                self.ready[place] = last
+                self._places[last] = place
+            self._updates.left(node)
+        elif node in self._out:
+            del self._out[node]
+            self.probing.pop(node, None)
+        return True
+
+    def _enlist(self, node: Node, now: float) -> bool:
+        """Put a node that is in no list where it belongs; False where all must be listed anew."""
+        if node.standing is not Standing.READY:
+            self._out[node] = None
+            self._dues.put(node)
+            self._offer_trials(node)
+        elif node.endpoint.priority < self._tier or self._updates is None:
+            return False
+        elif node.endpoint.priority == self._tier:
+            node.listed = True
+            self._places[node] = len(self.ready)
+            self.ready.append(node)
+            self._updates.joined(node, now)
+        return True
+
+    def _list_all(self, now: float) -> None:
         for node in self.ready:
             node.listed = False
-        self.ready = [node for node in ready if node.endpoint.priority == best_tier]
+        ready = [node for node in self.nodes.values() if node.standing is Standing.READY]
+        tiers = {node.endpoint.priority for node in ready}
+        self._tier = min(tiers, default=math.inf)
+        self.ready = ready if len(tiers) <= 1 else [node for node in ready if node.endpoint.priority == self._tier]
         for node in self.ready:
             node.listed = True
-        self._out = [node for node in self.nodes.values() if node.standing is not Standing.READY]
-        self._list_probing()
-        self.next_due = min((node.until for node in self._out), default=math.inf)
+        self._out = dict.fromkeys(node for node in self.nodes.values() if node.standing is not Standing.READY)
+        self._dues = Dues(self._out)
+        self.next_due = self._dues.first()
+        self.probing = {}
+        for node in self._out:
+            self._offer_trials(node)
         self._told_fail_open = False
+        if self._updates is not None:
+            self._places = {node: place for place, node in enumerate(self.ready)}
         if self.ready:
-            self.picker.rebuild(tuple(self.ready), now)
+            self.picker.rebuild(tuple(self.ready) if self._updates is None else self.ready, now)
 
-    def _list_probing(self) -> None:
+    def _offer_trials(self, node: Node) -> None:
         # A backup tier gets its trials when it is needed: while a better tier is ready, requests stay there.
-        worst = self.ready[0].endpoint.priority if self.ready else math.inf
-        self.probing = [
-            node
-            for node in self._out
-            if node.standing is Standing.HALF_OPEN and node.health.circuit.permits and node.endpoint.priority <= worst
-        ]
-        self.probing.sort(key=lambda node: node.endpoint.priority)
+        if node.standing is not Standing.HALF_OPEN or not node.health.circuit.permits:
+            return
+        if node.endpoint.priority > self._tier:
+            return
+        last = next(reversed(self.probing), node)
+        self.probing[node] = None
+        if last.endpoint.priority > node.endpoint.priority:
+            self.probing = dict.fromkeys(sorted(self.probing, key=lambda node: node.endpoint.priority))
 
     def take_trial(self, info: PickInfo) -> Node | None:
         """Use a trial of a half-open endpoint: one that the call has not tried yet, or any where none is ready."""
@@ -151,16 +243,16 @@ class Roster:
         else:
             if self.ready or not self.probing:
                 return None
-            node = self.probing[0]
+            node = next(iter(self.probing))
         node.health.circuit.take_permit()
         if not node.health.circuit.permits:
-            self.probing.remove(node)
+            del self.probing[node]
         return node
 
     def return_trial(self, node: Node) -> None:
         """Give a trial that came to no verdict out again."""
-        if node.standing is Standing.HALF_OPEN and node not in self.probing:
-            self._list_probing()
+        if node in self._out and node not in self.probing:
+            self._offer_trials(node)
 
     def standby(self, tried: Sequence[str]) -> Node | None:
         """Return the least used untried node of the best tier behind the picker's, or None."""

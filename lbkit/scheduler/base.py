@@ -5,7 +5,8 @@ picker under its lock: `rebuild` when the set of usable nodes or a weight change
 does no input or output, never waits, and gets the time as an argument.
 
 To write your own, give a class `rebuild` and `pick` and a config with `build`; `Cluster(..., scheduler=MyScheduler())`
-takes it. If it learns from answers, add `observe`; if it keeps an index by load, add `released`.
+takes it. If it learns from answers, add `observe`; if it keeps an index by load, add `released`; if it can take a node
+in or out without looking at the others, add `joined` and `left`, and a change in a large cluster costs next to nothing.
 """
 
 from __future__ import annotations
@@ -49,7 +50,10 @@ class Picker(Protocol):
     """A way of choosing, at work."""
 
     def rebuild(self, ready: Sequence[Node], now: float) -> None:
-        """Take `ready` as the usable nodes from now on; it is never empty and is not changed later."""
+        """Take `ready` as the usable nodes from now on; it is never empty.
+
+        It is not changed later, unless the picker is one that `Updates`.
+        """
 
     def pick(self, info: PickInfo, now: float) -> Node:
         """Choose one of the ready nodes. `in_flight` is raised by the balancer after it returns.
@@ -72,6 +76,22 @@ class Indexes(Protocol):
 
     def released(self, node: Node) -> None:
         """Hear that `node.in_flight` has just fallen by one."""
+
+
+@runtime_checkable
+class Updates(Protocol):
+    """A picker that is told of single changes instead of being given all nodes anew.
+
+    The list of `rebuild` is then a live one: it is changed in place, in no particular order, and each change is told
+    right after it. It may be empty between two of them, but not when a node is picked. A node whose weight or label
+    changes leaves as it was and joins as it is now. `rebuild` is still called, with a new list, when much has changed.
+    """
+
+    def joined(self, node: Node, now: float) -> None:
+        """Hear that `node` is in the list from now on."""
+
+    def left(self, node: Node) -> None:
+        """Hear that `node` is no longer in the list. It may come back, with its numbers or without."""
 
 
 @runtime_checkable

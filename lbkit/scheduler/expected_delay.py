@@ -82,7 +82,9 @@ class ShortestExpectedDelay:
 class _ExpectedDelayPicker:
     # node.estimate is d; node.stamp is s, below 0 before the first answer; node.cost is cached. node.recent is the
     # share of the picks, node.charge follows from it, and node.counted is node.picks when it was last looked at.
-    __slots__ = ("_answers", "_decay", "_fade", "_gamma", "_index", "_mean", "_nodes", "_penalty", "_turn", "_weight")
+    __slots__ = (
+        "_answers", "_decay", "_fade", "_gamma", "_index", "_mean", "_nodes", "_penalty", "_total", "_turn", "_weight",
+    )  # fmt: skip
 
     PENALTY_MEANS = math.log(100.0)
 
@@ -96,15 +98,32 @@ class _ExpectedDelayPicker:
         self._index = LeastIndex(rng)
         self._nodes: Sequence[Node] = ()
         self._turn = 0
+        self._total = 0.0  # of the weights; self._weight is their mean
         self._weight = 0.0
 
     def rebuild(self, ready: Sequence[Node], now: float) -> None:
         for node in ready:
             node.counted = node.picks
             node.cost = self._cost(node, now)
-        self._weight = sum(node.weight for node in ready) / len(ready)
         self._nodes = ready
+        self._total = sum(node.weight for node in ready)
+        self._weight = self._total / len(ready)
         self._index.reindex(ready)
+
+    def joined(self, node: Node, now: float) -> None:
+        node.counted = node.picks
+        node.cost = self._cost(node, now)
+        self._total += node.weight
+        self._weight = self._total / len(self._nodes)
+        self._index.insert(node)
+
+    def left(self, node: Node) -> None:
+        total = self._total - node.weight
+        if total < 0.001 * self._total:  # mostly rounding, after a weight beside which the others are nothing
+            total = sum(other.weight for other in self._nodes)
+        self._total = total
+        self._weight = total / max(1, len(self._nodes))
+        self._index.left(node)
 
     def _cost(self, node: Node, now: float) -> float:
         faded = node.estimate * math.exp((node.stamp - now) / self._fade)

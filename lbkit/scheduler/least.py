@@ -4,6 +4,7 @@ The heap holds at least one entry per node that is not above the node's present 
 renewed when it reaches the top. A score that rises (a request begins) therefore costs nothing until then, and one that
 falls (a request ends, an estimate improves) pushes a new entry and leaves the old one behind. When more entries lie
 behind than there are nodes, the heap is built anew: O(log n) a request, amortised, from 20 nodes to 10,000.
+A node that leaves leaves its entries behind as well, and one that joins pushes one: O(log n) a change.
 Ties are broken at random, each of equals with the same chance. In the heap an entry carries the number of the pick plus
 a random one up to the number of nodes: who has just been picked comes after most of its equals, so that requests one at
 a time visit all of them.
@@ -26,7 +27,7 @@ SCAN_LIMIT = 20
 class LeastIndex:
     """Picks by `node.cost * (node.in_flight + 1)`; by itself, with cost 1 / weight, it is least connections."""
 
-    # node.scratch is the score of the node's lowest heap entry.
+    # node.scratch is the score of the node's lowest heap entry, None for a node that has left: no entry equals that.
     __slots__ = ("_heap", "_random", "_turn", "nodes")
 
     def __init__(self, rng: Random) -> None:
@@ -52,6 +53,30 @@ class LeastIndex:
                 heap.append((node.scratch, self._turn + self._random() * len(ready), node))
             heapify(heap)
             self._heap = heap
+
+    def joined(self, node: Node, now: float) -> None:  # noqa: ARG002
+        """Take one more node, which is in the list already; sets its `cost` to 1 / weight."""
+        node.cost = 1.0 / node.weight
+        self.insert(node)
+
+    def insert(self, node: Node) -> None:
+        """Take one more node, which is in the list already, with its cost as it is."""
+        if self._heap is None:
+            if len(self.nodes) > SCAN_LIMIT:
+                self.reindex(self.nodes)
+            return
+        node.scratch = math.inf
+        self.released(node)
+
+    def left(self, node: Node) -> None:
+        """Let go of a node, which is no longer in the list."""
+        node.scratch = None
+        if self._heap is None:
+            return
+        if len(self.nodes) <= SCAN_LIMIT:
+            self._heap = None
+        elif len(self._heap) > 2 * len(self.nodes):
+            self.reindex(self.nodes)
 
     def pick(self, info: PickInfo, now: float) -> Node:  # noqa: ARG002
         """Return the node with the least score."""
