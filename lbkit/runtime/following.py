@@ -69,6 +69,7 @@ class Following:
         for leaf in self._leaves:
             if leaf.keeper.is_static:
                 self._settle(leaf.keeper, None)
+                leaf.told = leaf.keeper.report  # nobody wants to hear of it
         self._publish(tell=False)
         if any(leaf.keeper.due < math.inf for leaf in self._leaves):
             self._balancer.on_unreachable = self._hurry
@@ -159,10 +160,10 @@ class Following:
         news = []
         for leaf in self._leaves:
             before, after = leaf.told, leaf.keeper.report
-            if (before.state, before.problem) != (after.state, after.problem) and not leaf.keeper.is_static:
+            if (before.state, before.problem) != (after.state, after.problem):
                 leaf.told = after
-                names = (self._name, after.source)
-                news.append(SourceChanged(*names, before.state, after.state, after.problem, after.endpoints))
+                states = before.state, after.state
+                news.append(SourceChanged(self._name, after.source, *states, after.problem, after.endpoints))
         endpoints = self._tree.endpoints()
         if endpoints is None:
             waiting = [leaf.told for leaf in self._leaves if leaf.told.state is not SourceState.LIVE]

@@ -6,7 +6,7 @@ import threading
 import anyio
 import pytest
 
-from lbkit import Cluster, ConfigError, Endpoint, FailClosed, NotReady, events
+from lbkit import Cluster, ConfigError, Endpoint, FailClosed, Merged, NotReady, events
 from lbkit.discovery.base import Found, Part, Run, Upkeep
 from lbkit.discovery.static import Static
 from lbkit.errors import DiscoveryError
@@ -218,6 +218,14 @@ def test_a_watch_that_breaks_is_reported_and_asked_again():
     with Cluster("orders", source) as cluster:
         cluster.wait_ready(5.0)
         assert source.failures == 2
+
+
+def test_what_is_written_down_is_not_waited_for():
+    """Beside a source that has not answered, the error names that source alone."""
+    cluster = Cluster("orders", Merged("a:80", Scripted("mine")), start_timeout=0.0)
+    with cluster, pytest.raises(NotReady) as caught:
+        cluster.wait_ready(0.0)
+    assert caught.value.waits_for == "mine: no answer yet"
 
 
 def test_only_a_static_membership_can_be_replaced():
