@@ -5,8 +5,7 @@ import time
 import httpx
 from _replicas import replicas
 
-from lbkit import Cluster, DiscoveryError, Endpoint
-from lbkit.discovery import Callback
+from lbkit import Callback, Cluster, DiscoveryError, Endpoint
 from lbkit.httpx import BalancedTransport
 
 with replicas(3) as running:

@@ -7,8 +7,7 @@ from pathlib import Path
 import httpx
 from _replicas import replicas
 
-from lbkit import Cluster, Endpoint, Static
-from lbkit.discovery import Fallback, File, Merged
+from lbkit import Cluster, Endpoint, Fallback, File, Merged, Static
 from lbkit.httpx import BalancedTransport
 
 

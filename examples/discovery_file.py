@@ -9,8 +9,7 @@ from pathlib import Path
 import httpx
 from _replicas import Replica, replicas
 
-from lbkit import Cluster
-from lbkit.discovery import File
+from lbkit import Cluster, File
 from lbkit.httpx import BalancedTransport
 
 

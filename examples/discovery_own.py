@@ -17,7 +17,7 @@ from _replicas import replicas
 
 from lbkit import Cluster, DiscoveryError, Endpoint
 from lbkit.core.backoff import jittered
-from lbkit.discovery.base import Found, Run, Upkeep
+from lbkit.discovery import Found, Run, Upkeep
 from lbkit.httpx import BalancedTransport
 
 Rows = list[tuple[str, float, int]]

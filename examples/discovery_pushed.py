@@ -14,8 +14,7 @@ from collections.abc import AsyncIterator
 import httpx
 from _replicas import replicas
 
-from lbkit import Cluster
-from lbkit.discovery import Callback
+from lbkit import Callback, Cluster
 from lbkit.httpx import BalancedTransport
 
 news: queue.SimpleQueue[list[str] | None] = queue.SimpleQueue()

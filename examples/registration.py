@@ -10,8 +10,8 @@ import time
 import httpx
 from _replicas import replicas
 
-from lbkit import Cluster
-from lbkit.discovery import Consul, TtlCheck, registration
+from lbkit import Cluster, Consul
+from lbkit.discovery import TtlCheck, registration
 from lbkit.httpx import BalancedTransport
 
 SERVICE = "lbkit-example"

@@ -5,9 +5,11 @@ with orders_in_dns() as fleet:
 """
 
 import contextlib
+import itertools
+import socket
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ class DnsFleet:
 
     knot: Knot
     replicas: list[Replica]
+    hosts: list[str] = field(default_factory=list)
 
     @property
     def port(self) -> int:
@@ -45,8 +48,8 @@ class DnsFleet:
 
     def publish(self, *replicas: Replica) -> None:
         """Make these all that the names have: the addresses, and in SRV the last of several as a standby."""
-        hosts = [one.host for one in replicas]
-        self.knot.replace("orders", "A", hosts)
+        self.hosts = [one.host for one in replicas]
+        self.knot.replace("orders", "A", self.hosts)
         records = [f"{int(one is replicas[-1])} {10 * len(replicas) - 10 * number} {one.port} {one.name}"
                    for number, one in enumerate(replicas)]  # fmt: skip
         self.knot.replace("_http._tcp.orders", "SRV", records, addresses={one.name: [one.host] for one in replicas})
@@ -63,6 +66,21 @@ def orders_in_dns(count: int = 3) -> Iterator[DnsFleet]:
         fleet = DnsFleet(stack.enter_context(Knot()), running)
         fleet.publish(*running)
         yield fleet
+
+
+def round_robin(fleet: DnsFleet) -> None:
+    """Have this process's own lookups of the name answer its addresses, the first one behind the last each time."""
+    original = socket.getaddrinfo
+    turns = itertools.count()
+
+    def getaddrinfo(host: Any, port: Any, *more: Any, **options: Any) -> Any:
+        if host not in (NAME, NAME.encode()):
+            return original(host, port, *more, **options)
+        turn = next(turns) % len(fleet.hosts)
+        rotated = fleet.hosts[turn:] + fleet.hosts[:turn]
+        return [found for one in rotated for found in original(one, port, *more, **options)]
+
+    socket.getaddrinfo = getaddrinfo
 
 
 @dataclass

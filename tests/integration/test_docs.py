@@ -1,11 +1,12 @@
 """The documentation runs, its links lead somewhere, and it names every public name.
 
 Convention: blocks that begin with three backticks and `python` run, in order, in one process per file. A block of
-`python no-run` does not run, and is in `NOT_RUN` with the reason. A file with the comment `prelude: replicas` finds the
-addresses of two replicas in `a` and `b`. The code stands at its own line numbers, so a traceback names the line of the
-page.
+`python no-run` does not run, and is in `NOT_RUN` with the reason. The code stands at its own line numbers, so a
+traceback names the line of the page. A block `$ python -m lbkit resolve file:...` is what that command prints in the
+page's directory after the page's code. A file with the comment `prelude: NAME` finds something there, see `PRELUDES`.
 """
 
+import inspect
 import re
 import subprocess
 import sys
@@ -15,19 +16,37 @@ from pathlib import Path
 import pytest
 
 import lbkit
+import lbkit.discovery
 import lbkit.events
 import lbkit.scheduler
 import lbkit.testing
 from lbkit._http.options import DEFAULTS
+from tests.rigs.consul import consul_binary
+from tests.rigs.knot import require
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCE = re.compile(r"^```(.*)$")
 
-PRELUDE = (
-    f"import sys; sys.path.insert(0, {str(ROOT / 'examples')!r}); from _replicas import Replica; "
-    "_replicas = [Replica('r0'), Replica('r1')]; a, b = (one.address for one in _replicas)"
+_REGISTRY = (
+    f"import sys, atexit, contextlib; sys.path.insert(0, {str(ROOT)!r}); from tests.integration import registries; "
+    "_stack = contextlib.ExitStack(); "
 )
+PRELUDES = {
+    "replicas": f"import sys; sys.path.insert(0, {str(ROOT / 'examples')!r}); from _replicas import Replica; "
+    "_replicas = [Replica('r0'), Replica('r1')]; a, b = (one.address for one in _replicas)",
+    "dns": _REGISTRY + "fleet = _stack.enter_context(registries.orders_in_dns()); atexit.register(_stack.close); "
+    "nameserver, port, replicas, publish = fleet.knot.nameserver, fleet.port, fleet.replicas, fleet.publish",
+    "round robin": "registries.round_robin(fleet)",
+    "consul": _REGISTRY + "fleet = _stack.enter_context(registries.orders_in_consul()); "
+    "atexit.register(_stack.close); "
+    "consul, replicas = fleet.consul, fleet.replicas; import os; os.environ['CONSUL_HTTP_ADDR'] = fleet.consul.url",
+}
+"""What a page finds: addresses of replicas in `a` and `b`; a DNS server and replicas; the system's resolver asking that
+server; an agent of Consul, and replicas."""
+
+REQUIRES = {"dns": lambda: require("knotd"), "consul": consul_binary}
+"""Programs without which a page cannot run."""
 
 NOT_RUN = {
     "README.md": [
@@ -60,12 +79,18 @@ PRINTS = {
     "schedulers.md": [r"^eu-1$"],
     "anything-else.md": [r"^b'HELLO\\n'\nb'HELLO\\n'\nb'HELLO\\n'\nall of them are busy$"],
     "observability.md": [
+        r"^live 2 True True ''$",
+        r"^live -> stale No such file or directory$",
         r"^orders \S+ ready draining drain\norders \S+ draining ready restore$",
         r"^lbkit_in_flight\{",
     ],
-    "testing.md": [r"^503\n\['a:80', 'b:80', 'a:80'\]$", r"^tea\ntea\n1$"],
+    "testing.md": [r"^\['a:80', 'b:80'\]\n\['a:80'\] True$", r"^503\n\['a:80', 'b:80', 'a:80'\]$", r"^tea\ntea\n1$"],
 }
 """What a page's code must print, where its text says so."""
+
+
+EXACT = {"coming-from.md", "howto-consul.md", "howto-discovery.md"}
+"""Pages whose code prints nothing but what the page shows after it."""
 
 
 def blocks(page):
@@ -97,19 +122,49 @@ def test_code_of_the_page_runs(page, tmp_path):
     if not runnable:
         pytest.skip("no runnable code")
     lines = [""] * len(page.read_text().splitlines())
-    if "<!-- prelude: replicas -->" in page.read_text():
-        lines[0] = PRELUDE
+    preludes = re.findall(r"^<!-- prelude: ([\w ]+) -->$", page.read_text(), re.MULTILINE)
+    for name in preludes:
+        REQUIRES.get(name, lambda: None)()
+    lines[0] = "; ".join(PRELUDES[name] for name in preludes)
     for start, body in runnable:
         lines[start - 1 : start - 1 + len(body)] = body
     program = tmp_path / page.with_suffix(".py").name
     program.write_text("\n".join(lines))
     # A page lets go of a client where the next snippet makes another; a program closes it.
     command = [sys.executable, "-W", "error", "-W", "ignore:unclosed <socket:ResourceWarning", str(program)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=40, check=False)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr, done.stderr
     for pattern in PRINTS.get(page.name, []):
         assert re.search(pattern, done.stdout, re.MULTILINE), (pattern, done.stdout)
+    if page.name in EXACT:
+        said = [plain("\n".join(body), tmp_path) for body in outputs(page)]
+        assert plain(done.stdout, tmp_path) == "\n".join(said)
+    for command, output in commands(page):
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+        assert plain(done.stdout, tmp_path) == plain(output, tmp_path), done.stderr
+
+
+def outputs(page):
+    """Yield the `text` blocks that come next after runnable code: what it prints."""
+    before = ""
+    for info, _, body in blocks(page):
+        if info == "text" and before == "python" and not body[0].startswith("$"):
+            yield body
+        before = info
+
+
+def commands(page):
+    """Yield the commands that a page shows and that need no server, and what they print."""
+    for _, _, body in blocks(page):
+        if body and body[0].startswith("$ python -m lbkit resolve file:"):
+            yield [sys.executable, *body[0].split()[2:]], "\n".join(body[1:])
+
+
+def plain(text, directory):
+    """Return an output without what differs from run to run."""
+    text = re.sub(r"\d+\.\d+ s", "0.0 s", text.replace(str(directory), "/srv/app"))
+    return re.sub(r" +", " ", text).strip()
 
 
 def test_blocks_that_do_not_run_have_a_reason():
@@ -146,7 +201,9 @@ def test_every_page_can_be_reached_from_the_index():
     assert {page.name for page in PAGES if page.parent == index.parent} - {"index.md"} <= linked
 
 
-@pytest.mark.parametrize("module", [lbkit, lbkit.events, lbkit.testing], ids=lambda module: module.__name__)
+@pytest.mark.parametrize(
+    "module", [lbkit, lbkit.discovery, lbkit.events, lbkit.testing], ids=lambda module: module.__name__
+)
 def test_every_public_name_is_documented(module):
     """Each name of `__all__` is somewhere in the documentation, as code."""
     text = "\n".join(page.read_text() for page in PAGES if page.parent.name == "docs")
@@ -166,6 +223,24 @@ def rows():
     return dict(re.findall(r"^\| `([\w.]+)` \| ([^|]+?) \|", text, flags=re.MULTILINE))
 
 
+def discovery_defaults():
+    """Return the defaults of the sources and of registration; twins have the same ones, which are listed once."""
+    found = {"Cluster.start_timeout": inspect.signature(lbkit.Cluster).parameters["start_timeout"].default}
+    options = inspect.signature(lbkit.discovery.registration).parameters.values()
+    found |= {f"registration.{one.name}": one.default for one in options if one.default is not one.empty}
+    names = "Upkeep Dns DnsSrv Consul ConsulQuery File Callback TtlCheck HttpCheck TcpCheck"
+    for config in (getattr(lbkit.discovery, name) for name in names.split()):
+        listed = {"DnsSrv": "Dns", "ConsulQuery": "Consul"}.get(config.__name__)
+        for one in fields(config):
+            if not one.init or one.default is MISSING:
+                continue
+            if listed and f"{listed}.{one.name}" in found:
+                assert found[f"{listed}.{one.name}"] == one.default, (config, one.name)
+            else:
+                found[f"{config.__name__}.{one.name}"] = one.default
+    return found
+
+
 def test_defaults_are_those_of_the_code():
     """Every row `Class.option` or transport option has the value of the code, and no option is missing."""
     configs = [lbkit.RetryPolicy, lbkit.RetryBudget, lbkit.CircuitBreaker, lbkit.Wait]
@@ -173,6 +248,7 @@ def test_defaults_are_those_of_the_code():
     configs += [lbkit.scheduler.RoundRobin, lbkit.scheduler.First]
     expected = {f"{config.__name__}.{one.name}": one.default for config in configs for one in fields(config)}
     expected["RetryPolicy.CAP_S"] = lbkit.RetryPolicy.CAP_S
+    expected |= discovery_defaults()
     for name in ("weight", "priority"):
         expected[f"Endpoint.{name}"] = next(one.default for one in fields(lbkit.Endpoint) if one.name == name)
     expected |= DEFAULTS
