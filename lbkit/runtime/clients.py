@@ -19,6 +19,7 @@ from lbkit.discovery.consul.reply import AgentRequest
 from lbkit.discovery.dns.records import DnsQuery
 from lbkit.discovery.file.file import ReadFile
 from lbkit.errors import DiscoveryError
+from lbkit.runtime.engine import ENGINE
 from lbkit.runtime.worker import Worker
 
 
@@ -90,11 +91,16 @@ def _run(function: Callable[[], Any]) -> Any:
 
 
 def make_client(query: Any) -> Client:
-    """Return the client for queries of this kind.
+    """Return the client for queries of this kind. Nobody forks meanwhile: see `engine` for why.
 
     Raises:
         DiscoveryError: There is none, or it needs a package that is not installed.
     """
+    with ENGINE.hold_off_forks():
+        return _import_client(query)
+
+
+def _import_client(query: Any) -> Client:
     if isinstance(query, Run):
         return RunClient()
     if isinstance(query, DnsQuery):

@@ -133,8 +133,7 @@ class Following:
             query = keeper.query(time.monotonic())
             client = leaf.clients.get(type(query))
             if client is None:
-                with ENGINE.hold_off_forks():
-                    client = leaf.clients[type(query)] = make_client(query)
+                client = leaf.clients[type(query)] = make_client(query)
             reply = await client.ask(query)
         except Exception as error:  # noqa: BLE001 - whatever it was: the last good set stays, and it is asked again
             self._fail(keeper, error)

@@ -8,8 +8,10 @@ import pytest
 
 from lbkit.discovery.base import Run
 from lbkit.discovery.callback import CallFunction, Pushed
+from lbkit.discovery.file.file import ReadFile
 from lbkit.errors import DiscoveryError
 from lbkit.runtime.clients import RunClient, make_client
+from lbkit.runtime.engine import ENGINE
 
 
 async def coroutine():
@@ -292,6 +294,15 @@ def test_a_generator_that_will_not_end_does_not_hold_up_the_closing(monkeypatch)
             await client.aclose()
 
     anyio.run(main)
+
+
+def test_nobody_forks_while_a_client_is_imported(monkeypatch):
+    """Whoever asks for it, a source or a registration: a child could never end an import that was cut in half."""
+    held = []
+    monkeypatch.setattr("lbkit.runtime.file_client.FileClient", lambda: held.append(ENGINE.hold_off_forks().locked()))
+    make_client(ReadFile("a.json", "json", None))
+    assert held == [True]
+    assert not ENGINE.hold_off_forks().locked()
 
 
 def test_a_query_that_nobody_knows_is_refused_in_words():
