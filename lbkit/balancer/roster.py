@@ -31,8 +31,9 @@ from lbkit.health import HealthTracker, Standing
 from lbkit.scheduler import Picker
 from lbkit.scheduler.base import Updates, untried
 
-MUCH_RATIO = 0.25
-"""Listing all nodes anew takes as long as moving about this share of them singly (tests/benchmarks/bench_apply.py)."""
+MUCH_RATIO = 0.5
+"""From this share of the nodes on, all are listed anew: moving them singly costs two thirds of that, and as much at
+twice this share (tests/benchmarks/bench_apply.py)."""
 
 
 class Roster:
