@@ -31,8 +31,13 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Protocol, runtime_checkable
 
+from lbkit.core.backoff import growing
 from lbkit.core.endpoint import Endpoint
 from lbkit.errors import ConfigError
+
+RETRY_FACTOR = 2.0
+RETRY_JITTER_RATIO = 0.5
+"""Up to this share of itself is added to a pause after a failure, at random."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +119,14 @@ class Upkeep:
             raise ConfigError("Upkeep: retry_first_s must be above 0 seconds and retry_max_s at least that")
         if not self.hurry_s > 0:
             raise ConfigError(f"Upkeep: hurry_s must be above 0 seconds, or inf, not {self.hurry_s!r}")
+
+    def retry_s(self, failures: int, rng: Random) -> float:
+        """Return the pause, in seconds, after a failure that `failures` others in a row came before."""
+        first_s, max_s = self.retry_first_s, self.retry_max_s
+        # The longest pause has its random part too: many clients of a source that is back do not come together.
+        limit_s = max(first_s, max_s / (1.0 + RETRY_JITTER_RATIO))
+        pause_s = growing(first_s, RETRY_FACTOR, limit_s, failures)
+        return min(max_s, pause_s * (1.0 + RETRY_JITTER_RATIO * rng.random()))
 
 
 @runtime_checkable

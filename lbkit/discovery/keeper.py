@@ -22,15 +22,11 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from lbkit.core.backoff import growing
 from lbkit.core.endpoint import Endpoint, Snapshot
 from lbkit.discovery.base import Part, Upkeep, Watch
 from lbkit.discovery.static import Static
 from lbkit.errors import DiscoveryError
 
-BACKOFF_FACTOR = 2.0
-BACKOFF_JITTER = 0.5
-"""Up to this share of itself is added to a pause, at random."""
 _PATIENT = Upkeep()
 
 
@@ -127,11 +123,8 @@ class Keeper:
 
     def failed(self, error: Exception, now: float) -> None:
         """Take a failure: of the query, of its answer, or of the watch itself."""
-        first_s, max_s = self._upkeep.retry_first_s, self._upkeep.retry_max_s
-        # The longest pause has its random part too: many clients of a source that is back do not come together.
-        pause_s = growing(first_s, BACKOFF_FACTOR, max(first_s, max_s / (1.0 + BACKOFF_JITTER)), self._failures)
+        self.due = now + self._upkeep.retry_s(self._failures, self._rng)
         self._failures += 1
-        self.due = now + min(max_s, pause_s * (1.0 + BACKOFF_JITTER * self._rng.random()))
         # The text of an error that is not ours may hold what must not be shown.
         problem = str(error) if isinstance(error, DiscoveryError) else type(error).__name__
         state = SourceState.STALE if self.endpoints else SourceState.FAILED

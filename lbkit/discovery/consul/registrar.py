@@ -26,12 +26,11 @@ import math
 from dataclasses import dataclass
 from random import Random
 
-from lbkit.core.backoff import growing, jittered
+from lbkit.core.backoff import jittered
 from lbkit.discovery.base import Upkeep
 from lbkit.discovery.consul.check import CheckStatus, TtlCheck
 from lbkit.discovery.consul.reply import AgentReply, AgentRequest
 from lbkit.discovery.consul.service import ServiceRequests
-from lbkit.discovery.keeper import BACKOFF_FACTOR, BACKOFF_JITTER
 from lbkit.errors import DiscoveryError
 
 BEAT_JITTER = 0.1
@@ -39,6 +38,8 @@ GAP_S = 0.2
 """So often, at most, may an application's wishes make for requests, in seconds."""
 PATIENCE_S = (1.0, 10.0)
 """Shortest and longest wait for an answer; in between, the time from one beat to the next."""
+RETRY_FIRST_S = 0.5
+"""Pause after a first failure, or half the time from one beat to the next where that is less."""
 LEAVE_ANSWER_S = 1.5
 """Wait for an answer when the service leaves: its process must end."""
 LEAVE_TRIES = 2
@@ -47,7 +48,6 @@ TURN = 2
 """Failures in a row after which another agent is asked; one alone may be a connection that was closed meanwhile."""
 DRAINING = "lbkit: leaving"
 """The reason for the maintenance that Consul shows."""
-_RETRY = Upkeep()
 _UNKNOWN = (b"does not have associated ttl", b"unknown check", b"unknown service")
 
 
@@ -97,6 +97,7 @@ class Registrar:
         self._agents = len(requests.access.agents)
         self._agent = 0
         self._beat_s = requests.service.check.beat_s
+        self._upkeep = Upkeep(retry_first_s=min(RETRY_FIRST_S, self._beat_s / 2))
         self._timeout = min(max(PATIENCE_S[0], self._beat_s), PATIENCE_S[1])
         self._said = (CheckStatus.PASSING, "")
         self._felt = (CheckStatus.PASSING, "")
@@ -254,10 +255,8 @@ class Registrar:
             if self._tries >= LEAVE_TRIES:
                 self._left(now, problem)
             return
-        first_s = min(_RETRY.retry_first_s, self._beat_s / 2)
-        pause_s = growing(first_s, BACKOFF_FACTOR, _RETRY.retry_max_s, self._failures)
+        self.due = now + self._upkeep.retry_s(self._failures, self._rng)
         self._failures += 1
-        self.due = now + pause_s * (1.0 + BACKOFF_JITTER * self._rng.random())
         starting = self.report.state is RegistrationState.STARTING
         state = RegistrationState.STARTING if starting else RegistrationState.FAILING
         self.report = RegistrationReport(state, problem)

@@ -105,7 +105,7 @@ def test_an_agent_that_forgets_at_once_is_told_with_growing_pauses(registered):
     for _ in range(5):
         assert registered.exchange(OK, UNKNOWN) == [REGISTER, BEAT]
         pauses.append(registered.pause_s)
-    assert pauses == sorted(pauses) and pauses[0] >= 0.5 and 10.0 <= pauses[-1] <= 15.0
+    assert pauses[:5] == sorted(pauses[:5]) and pauses[0] >= 0.5 and 6.6 < pauses[-1] <= 10.0
     assert registered.report[0] == "failing"
 
 
@@ -115,7 +115,7 @@ def test_after_a_failure_it_is_tried_sooner_and_then_ever_later(registered):
     for _ in range(7):
         assert registered.exchange("http://a:8500: no connection") == [BEAT]
         pauses.append(registered.pause_s)
-    assert 0.5 <= pauses[0] <= 0.75 and 10.0 <= pauses[-1] <= 15.0
+    assert 0.5 <= pauses[0] <= 0.75 and 6.6 < pauses[-1] <= 10.0
     assert registered.report == ("failing", "could not renew: http://a:8500: no connection")
     assert registered.exchange(OK) == [BEAT]
     assert registered.report == ("registered", "")
