@@ -15,6 +15,7 @@ from typing import Any
 
 import anyio
 import anyio.to_thread
+import httpcore  # noqa: F401 - httpx imports it with the first connection, when a fork may happen (see `engine`)
 import httpx
 
 from lbkit import __version__

@@ -25,6 +25,7 @@ import dns.flags
 import dns.message
 import dns.name
 import dns.nameserver
+import dns.rdata
 import dns.rdatatype
 import dns.resolver
 import dns.rrset
@@ -39,6 +40,9 @@ AT_ONCE = 16
 """Questions under way at one time, for one source."""
 _NO_EDNS = {"FORMERR", "NOTIMP", "BADVERS"}
 """What servers that do not know EDNS answer to it (RFC 6891, 7)."""
+
+# dnspython imports each type of record when it first comes in an answer, when a fork may happen (see `engine`).
+dns.rdata.load_all_types(disable_dynamic_load=False)
 
 
 class DnsClient:

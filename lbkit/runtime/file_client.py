@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import encodings.utf_8_sig  # noqa: F401 - is imported when it is first used, when a fork may happen (see `engine`)
 import os
 import stat
 import time
