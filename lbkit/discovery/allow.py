@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from lbkit.core.endpoint import Endpoint
+from lbkit.discovery.wording import some
 from lbkit.errors import ConfigError, DiscoveryError
 
-NAMED = 3
-"""How many of the dropped are named in a message."""
 _NAME = re.compile(r"\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 _EXAMPLE = 'allow=("10.0.0.0/8", ".svc.internal")'
 
@@ -78,8 +77,8 @@ class Allow:
         if not dropped:
             return everything, ""
         if not kept:
-            raise DiscoveryError(f"none of the {len(dropped)} endpoints is on the allow-list: {_some(dropped)}")
-        return tuple(kept), f"dropped, not on the allow-list: {_some(dropped)}"
+            raise DiscoveryError(f"none of the {len(dropped)} endpoints is on the allow-list: {some(dropped)}")
+        return tuple(kept), f"dropped, not on the allow-list: {some(dropped)}"
 
     def _has(self, endpoint: Endpoint, name: str) -> bool:
         address = endpoint.host
@@ -123,8 +122,3 @@ def _read(text: str) -> IPv4Network | IPv6Network | str:
     if not _NAME.fullmatch(name) or name.rpartition(".")[2].isdigit():
         raise ConfigError(f"allow: {text!r} is no network, address, name or suffix: {_EXAMPLE}")
     return name
-
-
-def _some(texts: list[str]) -> str:
-    more = len(texts) - NAMED
-    return ", ".join(texts[:NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -13,10 +13,9 @@ from typing import Any
 
 from lbkit.core.endpoint import Endpoint
 from lbkit.discovery.allow import Allow
+from lbkit.discovery.wording import some
 from lbkit.errors import ConfigError, DiscoveryError
 
-NAMED = 3
-"""How many of the instances that are left out are named in a message."""
 ANYTHING = Allow()
 _NOTHING: Mapping[str, Any] = {}
 
@@ -66,7 +65,7 @@ class Reading:
                     unusable.append(f"{service.get('ID') or service.get('Service')} ({error})")
         except (AttributeError, TypeError):
             raise DiscoveryError("the answer has an instance of an unknown form") from None
-        said = f"{len(unusable)} of {count} instances left out: {_some(unusable)}" if unusable else ""
+        said = f"{len(unusable)} of {count} instances left out: {some(unusable)}" if unusable else ""
         if unusable and not found:
             raise DiscoveryError(f"no instance can be used; {said}")
         if not found:
@@ -134,8 +133,3 @@ def _worst(checks: Any) -> str:
 
 def _rank(endpoint: Endpoint) -> tuple[float, str]:
     return -endpoint.weight, endpoint.metadata["consul.id"]
-
-
-def _some(texts: list[str]) -> str:
-    more = len(texts) - NAMED
-    return ", ".join(texts[:NAMED]) + (f" and {more} more" if more > 0 else "")

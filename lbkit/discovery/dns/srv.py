@@ -21,12 +21,11 @@ from lbkit.discovery.base import Found, Upkeep
 from lbkit.discovery.dns.addresses import AddressBook, Addresses, shown
 from lbkit.discovery.dns.options import HURRY_S, Terms, settle_terms
 from lbkit.discovery.dns.records import Answer, DnsQuery, Record, Srv, by_name, chain, checked_name
+from lbkit.discovery.wording import NAMED, some
 from lbkit.errors import DiscoveryError
 
 ZERO_WEIGHT_RATIO = 0.01
 """What a weight of 0 counts as, relative to the smallest weight above 0 of its priority."""
-NAMED = 3
-"""How many targets a message names."""
 _CONSUL_ADDRESS = re.compile(r"([0-9a-f]{8}|[0-9a-f]{32})\.addr\.[a-z0-9_-]+\.consul\.")
 
 
@@ -230,19 +229,13 @@ def _weights(records: list[Srv]) -> list[float]:
 def _refused(records: list[Srv], resolved: dict[str, Addresses]) -> list[str]:
     """Say which records are of no use."""
     problems = []
-    without_port = [one.target for one in records if not one.port and one.target != "."]
+    without_port = [shown(one.target) for one in records if not one.port and one.target != "."]
     if without_port:
-        problems.append(f"port 0 is none: {_some(without_port)}")
+        problems.append(f"port 0 is none: {some(without_port)}")
     if any(one.target == "." for one in records) and any(one.target != "." for one in records):
         problems.append("a target of '.' beside others is ignored")
     # Of those that could not be asked the error is told already.
-    without_address = [name for name, one in resolved.items() if not one.addresses and not one.problem]
+    without_address = [shown(name) for name, one in resolved.items() if not one.addresses and not one.problem]
     if without_address:
-        problems.append(f"without an address: {_some(without_address)}")
+        problems.append(f"without an address: {some(without_address)}")
     return problems
-
-
-def _some(names: list[str]) -> str:
-    unique = [shown(one) for one in dict.fromkeys(names)]
-    more = len(unique) - NAMED
-    return ", ".join(unique[:NAMED]) + (f" and {more} more" if more > 0 else "")
