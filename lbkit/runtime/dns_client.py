@@ -42,7 +42,7 @@ _NO_EDNS = {"FORMERR", "NOTIMP", "BADVERS"}
 """What servers that do not know EDNS answer to it (RFC 6891, 7)."""
 
 # dnspython imports each type of record when it first comes in an answer, when a fork may happen (see `engine`).
-dns.rdata.load_all_types(disable_dynamic_load=False)
+dns.rdata.load_all_types(disable_dynamic_load=False)  # type: ignore[no-untyped-call]
 
 
 class DnsClient:
