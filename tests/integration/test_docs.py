@@ -226,9 +226,10 @@ def rows():
 def discovery_defaults():
     """Return the defaults of the sources and of registration; twins have the same ones, which are listed once."""
     found = {"Cluster.start_timeout": inspect.signature(lbkit.Cluster).parameters["start_timeout"].default}
+    found["Subset.seed"] = inspect.signature(lbkit.Subset).parameters["seed"].default
     options = inspect.signature(lbkit.discovery.registration).parameters.values()
     found |= {f"registration.{one.name}": one.default for one in options if one.default is not one.empty}
-    names = "Upkeep Dns DnsSrv Consul ConsulQuery File Callback TtlCheck HttpCheck TcpCheck"
+    names = "Upkeep Run Dns DnsSrv Consul ConsulQuery File Callback TtlCheck HttpCheck TcpCheck"
     for config in (getattr(lbkit.discovery, name) for name in names.split()):
         listed = {"DnsSrv": "Dns", "ConsulQuery": "Consul"}.get(config.__name__)
         for one in fields(config):
