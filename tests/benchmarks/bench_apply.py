@@ -108,44 +108,42 @@ def applies(report: Report, rounds: int) -> None:
 
 
 class Applier(threading.Thread):
-    """Applies snapshots to a balancer, or sleeps for as long as that takes, one every 20 ms; `number` is above 0 in it."""
+    """Applies snapshots to a balancer, or sleeps for as long as that takes, one every 20 ms."""
 
     def __init__(self, made: Balancer | None) -> None:
         super().__init__()
-        self.number = 0
+        self.step = 0
+        """Grows by one when a snapshot begins to be applied, and again when it is."""
         self._made = made
         self._snapshots = [snapshot for _, snapshot in zip(range(APPLIES), snapshots(), strict=False)]
 
     def run(self) -> None:
-        """Do all, then set `number` to -1."""
-        for number, snapshot in enumerate(self._snapshots, start=1):
+        """Apply all."""
+        for snapshot in self._snapshots:
             time.sleep(0.02)
-            self.number = number
+            self.step += 1
             if self._made is None:
                 time.sleep(0.006)
             else:
                 self._made.apply(snapshot)
-            self.number = 0
-        self.number = -1
+            self.step += 1
 
 
 def longest_requests(made: Balancer, applied: Balancer | None) -> list[float]:
     """Send requests one at a time; return the longest beside each snapshot that is applied, in milliseconds."""
     applier = Applier(applied)
     applier.start()
-    longest = [0.0] * (APPLIES + 1)
+    longest = [0.0] * APPLIES
     clock, acquire = time.perf_counter, made.acquire
-    number, before = 0, clock()
-    while number >= 0:
+    before, step = clock(), 0
+    while step < 2 * APPLIES:
         acquire().release(OK)
-        now = clock()
-        number = max(number, 0) or applier.number  # it began beside this one, or this one began beside it
-        if number > 0:
-            longest[number] = max(longest[number], now - before)
+        now, began_at, step = clock(), step, applier.step
+        if began_at % 2 or step > began_at:
+            longest[began_at // 2] = max(longest[began_at // 2], now - before)
         before = now
-        number = applier.number
     applier.join()
-    return [one * 1e3 for one in longest[1:] if one]
+    return [one * 1e3 for one in longest]
 
 
 def requests(report: Report, rounds: int) -> None:
