@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from lbkit.core.endpoint import Endpoint
+from lbkit.discovery.checks import read_texts
 from lbkit.discovery.wording import some
 from lbkit.errors import ConfigError, DiscoveryError
 
@@ -27,10 +28,12 @@ class Allow:
     Attributes:
         networks: Addresses that are allowed.
         names: Names that are allowed: all below a name with a dot before it, one alone without.
+        texts: Both, as they were written.
     """
 
     networks: tuple[IPv4Network | IPv6Network, ...] = ()
     names: tuple[str, ...] = ()
+    texts: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, texts: Iterable[str]) -> Allow:
@@ -39,8 +42,7 @@ class Allow:
         Raises:
             ConfigError: One is none of these.
         """
-        if isinstance(texts, str):
-            raise ConfigError(f"allow is a tuple of texts: {_EXAMPLE}")
+        texts = read_texts("allow", texts, _EXAMPLE)
         networks: list[IPv4Network | IPv6Network] = []
         names: list[str] = []
         for text in texts:
@@ -49,7 +51,7 @@ class Allow:
                 names.append(read)
             else:
                 networks.append(read)
-        return cls(tuple(networks), tuple(names))
+        return cls(tuple(networks), tuple(names), texts)
 
     def __bool__(self) -> bool:
         return bool(self.networks or self.names)
@@ -100,8 +102,6 @@ class Allow:
 
 
 def _read(text: str) -> IPv4Network | IPv6Network | str:
-    if not isinstance(text, str):
-        raise ConfigError(f"allow holds texts, not {type(text).__name__}: {_EXAMPLE}")
     if "/" in text or ":" in text:
         try:
             return ip_network(text)

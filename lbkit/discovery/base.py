@@ -33,6 +33,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from lbkit.core.backoff import growing
 from lbkit.core.endpoint import Endpoint
+from lbkit.discovery.checks import check_limit, check_pause, is_number
 from lbkit.errors import ConfigError
 
 RETRY_FACTOR = 2.0
@@ -55,8 +56,7 @@ class Found:
     problem: str = ""
 
     def __post_init__(self) -> None:
-        if not self.ask_again_s >= 0:
-            raise ConfigError(f"Found: ask_again_s must be at least 0 seconds, not {self.ask_again_s!r}")
+        check_limit("Found: ask_again_s", self.ask_again_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +113,12 @@ class Upkeep:
     hurry_s: float = math.inf
 
     def __post_init__(self) -> None:
-        if not self.empty_grace >= 0:
-            raise ConfigError(f"empty_grace must be at least 0 seconds, or inf, not {self.empty_grace!r}")
-        if not 0 < self.retry_first_s <= self.retry_max_s:
-            raise ConfigError("Upkeep: retry_first_s must be above 0 seconds and retry_max_s at least that")
-        if not self.hurry_s > 0:
+        check_limit("Upkeep: empty_grace", self.empty_grace)
+        check_pause("Upkeep: retry_first_s", self.retry_first_s)
+        check_pause("Upkeep: retry_max_s", self.retry_max_s)
+        if self.retry_first_s > self.retry_max_s:
+            raise ConfigError(f"Upkeep: retry_max_s must be at least retry_first_s, which is {self.retry_first_s:g} s")
+        if not (is_number(self.hurry_s) and self.hurry_s > 0):
             raise ConfigError(f"Upkeep: hurry_s must be above 0 seconds, or inf, not {self.hurry_s!r}")
 
     def retry_s(self, failures: int, rng: Random) -> float:

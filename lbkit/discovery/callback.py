@@ -16,7 +16,7 @@ from typing import Any
 from lbkit.core.backoff import jittered
 from lbkit.core.endpoint import Endpoint
 from lbkit.discovery.base import Found, Upkeep
-from lbkit.discovery.checks import check_grace, check_pause
+from lbkit.discovery.checks import check_limit, check_pause
 from lbkit.errors import ConfigError, DiscoveryError
 
 HURRY_S = 1.0
@@ -88,7 +88,7 @@ class Callback:
             raise ConfigError(f"Callback: function must be a function without arguments, not {self.function!r}")
         check_pause("Callback: every", self.every)
         check_pause("Callback: timeout", self.timeout)
-        check_grace("Callback", self.empty_grace)
+        check_limit("Callback: empty_grace", self.empty_grace)
         if self.name is not None and (not isinstance(self.name, str) or not self.name):
             raise ConfigError(f"Callback: name must be a text, not {self.name!r}")
 

@@ -238,7 +238,7 @@ def registration(
     check = TtlCheck() if check is None else check
     identity = f"{name}-{address or socket.gethostname()}-{port}" if id is None else id
     service = Service(
-        name, port, identity, address, tags if isinstance(tags, str) else tuple(tags), dict(meta or {}), weights, check,
+        name, port, identity, address, tags, {} if meta is None else meta, weights, check,
         critical_timeout, namespace, partition,
     )  # fmt: skip
     access = Access.of(

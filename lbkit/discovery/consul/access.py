@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from lbkit.core.endpoint import Endpoint
+from lbkit.discovery.checks import read_texts
 from lbkit.errors import ConfigError
 
 DEFAULT_AGENT = "http://127.0.0.1:8500"
@@ -94,7 +95,7 @@ class Access:
         if agent is None:
             agents = _default_agents(label, environment)
         else:
-            agents = tuple(_url(f"{label}: agent", one) for one in ([agent] if isinstance(agent, str) else agent))
+            agents = tuple(_url(f"{label}: agent", one) for one in _several(label, agent))
         if not agents:
             raise ConfigError(f'{label}: agent is empty: write agent="{DEFAULT_AGENT}", or leave it out')
         if token is not None and token_file is not None:
@@ -125,6 +126,10 @@ def _default_agents(label: str, environment: Mapping[str, str]) -> tuple[str, ..
     if "://" not in address and environment.get("CONSUL_HTTP_SSL", "").lower() in ("1", "t", "true"):
         address = f"https://{address}"
     return (_url(f"{label}: CONSUL_HTTP_ADDR", address),)
+
+
+def _several(label: str, agent: str | Sequence[str]) -> tuple[str, ...]:
+    return (agent,) if isinstance(agent, str) else read_texts(f"{label}: agent", agent, f'agent=("{DEFAULT_AGENT}",)')
 
 
 def _url(label: str, text: str) -> str:

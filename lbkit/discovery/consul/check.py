@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import enum
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from lbkit.discovery.checks import check_between
 from lbkit.errors import ConfigError
 
 LOOK_S = 10.0
@@ -56,7 +56,7 @@ class TtlCheck:
     ttl: float = 10.0
 
     def __post_init__(self) -> None:
-        _check_seconds("TtlCheck: ttl", self.ttl, 1.0, 86_400.0)
+        check_between("TtlCheck: ttl", self.ttl, 1.0, 86_400.0)
 
     @property
     def beat_s(self) -> float:
@@ -157,10 +157,5 @@ def _is_http(url: str) -> bool:
 
 
 def _check_look(label: str, interval: float, timeout: float) -> None:
-    _check_seconds(f"{label}: interval", interval, 0.1, 86_400.0)
-    _check_seconds(f"{label}: timeout", timeout, 0.1, 86_400.0)
-
-
-def _check_seconds(label: str, value: float, least: float, most: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most or math.isnan(value):
-        raise ConfigError(f"{label} is from {least:g} to {most:,.0f} seconds, not {value!r}")
+    check_between(f"{label}: interval", interval, 0.1, 86_400.0)
+    check_between(f"{label}: timeout", timeout, 0.1, 86_400.0)

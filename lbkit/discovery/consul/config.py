@@ -6,9 +6,14 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from lbkit.discovery.allow import Allow
-from lbkit.discovery.checks import check_grace
+from lbkit.discovery.checks import check_limit
 from lbkit.discovery.consul.access import DEFAULT_AGENT, Access, Secret
 from lbkit.errors import ConfigError
+
+_TEXTS = (
+    "filter", "datacenter", "namespace", "partition", "near", "tagged_address", "zone_key", "server_name",
+    "tls_server_name",
+)  # fmt: skip
 
 
 def check_name(label: str, name: str) -> None:
@@ -27,23 +32,28 @@ def check_freshness(label: str, max_stale: float, max_age: float | None, *, cach
     Raises:
         ConfigError: One is out of range, or goes with no other option.
     """
-    if not max_stale >= 0:
-        raise ConfigError(f"{label}: max_stale must be at least 0 seconds, or inf, not {max_stale!r}")
-    if max_age is not None and not (cached and max_age >= 0):
-        raise ConfigError(f"{label}: max_age is at least 0 seconds and goes with cached=True")
+    check_limit(f"{label}: max_stale", max_stale)
+    if max_age is not None:
+        check_limit(f"{label}: max_age", max_age)
+        if not cached:
+            raise ConfigError(f"{label}: max_age goes with cached=True")
 
 
 def settle(label: str, config: Any) -> None:
     """Find out how a config's agents are reached, hide its token, and make its values hashable.
 
     Raises:
-        ConfigError: What is said of the agents, the token, TLS, `empty_grace` or `allow` is wrong.
+        ConfigError: What is said of the agents, the token, TLS, `empty_grace` or `allow` is wrong, or what should be
+            text is not.
     """
+    for name in _TEXTS:
+        value = getattr(config, name, None)
+        if not isinstance(value, str) and (value is not None or name == "zone_key"):
+            raise ConfigError(f"{label}: {name} is text, not {type(value).__name__}")
     names = ("agent", "token", "token_file", "verify", "ca", "cert", "tls_server_name")
     access = Access.of(label, **{name: getattr(config, name) for name in names})
-    check_grace(label, config.empty_grace)
-    Allow.of(config.allow)
-    changes: dict[str, Any] = {"access": access, "allow": tuple(config.allow)}
+    check_limit(f"{label}: empty_grace", config.empty_grace)
+    changes: dict[str, Any] = {"access": access, "allow": Allow.of(config.allow).texts}
     if isinstance(config.token, str):
         changes["token"] = Secret(config.token.strip())
     if config.agent is not None:

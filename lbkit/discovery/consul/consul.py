@@ -11,13 +11,13 @@ from urllib.parse import quote
 
 from lbkit.discovery.allow import Allow
 from lbkit.discovery.base import Upkeep
+from lbkit.discovery.checks import check_between, read_texts
 from lbkit.discovery.consul.access import Access, Secret
 from lbkit.discovery.consul.answer import Reading
 from lbkit.discovery.consul.asking import Asking, Freshness
 from lbkit.discovery.consul.config import check_freshness, check_name, settle, target
 from lbkit.discovery.consul.reply import AgentRequest
 from lbkit.discovery.consul.watch import ConsulWatch
-from lbkit.errors import ConfigError
 
 WAIT_S = (1.0, 600.0)
 """Shortest and longest `wait`; the longest is Consul's own limit."""
@@ -98,12 +98,9 @@ class Consul:
 
     def __post_init__(self) -> None:
         check_name("Consul: service", self.service)
-        if isinstance(self.tags, str):
-            raise ConfigError(f"Consul: tags is a tuple of texts: tags=({self.tags!r},)")
-        if not WAIT_S[0] <= self.wait <= WAIT_S[1]:
-            raise ConfigError(f"Consul: wait must be from 1 to 600 seconds, not {self.wait!r}")
+        check_between("Consul: wait", self.wait, *WAIT_S)
         check_freshness("Consul", self.max_stale, self.max_age, cached=self.cached)
-        object.__setattr__(self, "tags", tuple(self.tags))
+        object.__setattr__(self, "tags", read_texts("Consul: tags", self.tags, 'tags=("v2",)'))
         settle("Consul", self)
 
     @property

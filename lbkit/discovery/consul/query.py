@@ -11,14 +11,16 @@ from urllib.parse import quote
 
 from lbkit.discovery.allow import Allow
 from lbkit.discovery.base import Upkeep
+from lbkit.discovery.checks import check_between
 from lbkit.discovery.consul.access import Access, Secret
 from lbkit.discovery.consul.answer import Reading
 from lbkit.discovery.consul.asking import Asking, Freshness
 from lbkit.discovery.consul.config import check_freshness, check_name, settle, target
 from lbkit.discovery.consul.reply import AgentRequest
 from lbkit.discovery.consul.watch import QueryWatch
-from lbkit.errors import ConfigError
 
+EVERY_S = (1.0, 86_400.0)
+"""Shortest and longest time between two executions."""
 HURRY_S = 5.0
 """How often failed connections may bring the next execution forward, in seconds."""
 
@@ -32,7 +34,7 @@ class ConsulQuery:
 
     Args:
         query: Name or ID of the prepared query.
-        every: Seconds between executions, at least 1, spread by a tenth; 10 by default.
+        every: Seconds between executions, 1 to 86,400, spread by a tenth; 10 by default.
         datacenter, near, stale, max_stale, tagged_address, zone_key, server_name: As in `Consul`.
         agent, token, token_file, verify, ca, cert, tls_server_name: As in `Consul`.
         empty_grace, allow: As in `Consul`.
@@ -64,8 +66,7 @@ class ConsulQuery:
 
     def __post_init__(self) -> None:
         check_name("ConsulQuery: query", self.query)
-        if not 1 <= self.every < math.inf:
-            raise ConfigError(f"ConsulQuery: every must be at least 1 second, and finite, not {self.every!r}")
+        check_between("ConsulQuery: every", self.every, *EVERY_S)
         check_freshness("ConsulQuery", self.max_stale, None, cached=False)
         settle("ConsulQuery", self)
 

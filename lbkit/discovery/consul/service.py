@@ -10,14 +10,15 @@ from typing import Any
 from urllib.parse import quote
 
 from lbkit.core.endpoint import Endpoint
+from lbkit.discovery.checks import check_between, check_port, read_texts
 from lbkit.discovery.consul.access import Access
 from lbkit.discovery.consul.check import Check, CheckStatus, HttpCheck, TcpCheck, TtlCheck, duration
 from lbkit.discovery.consul.config import check_name
 from lbkit.discovery.consul.reply import AgentRequest
 from lbkit.errors import ConfigError
 
-SHORTEST_CRITICAL_S = 60.0
-"""Consul raises a shorter time to this one, without a word."""
+CRITICAL_S = (60.0, 1e8)
+"""Consul raises a shorter time to the first one, without a word."""
 LONGEST_OUTPUT = 4096
 """Characters of a check's output that Consul keeps."""
 _META_KEY = re.compile(r"[A-Za-z0-9_-]{1,128}")
@@ -47,12 +48,13 @@ class Service:
     def __post_init__(self) -> None:
         check_name("registration: name", self.name)
         check_name("registration: id", self.id)
+        check_port("registration: port", self.port)
         if self.address is not None:
             Endpoint(self.address, self.port)
-        elif isinstance(self.port, bool) or not isinstance(self.port, int) or not 1 <= self.port <= 65535:
-            raise ConfigError(f"registration: port is from 1 to 65535, not {self.port!r}")
-        if isinstance(self.tags, str) or not all(isinstance(tag, str) for tag in self.tags):
-            raise ConfigError('registration: tags is a list of texts, such as ["v2"]')
+        object.__setattr__(self, "tags", read_texts("registration: tags", self.tags, 'tags=("v2",)'))
+        if not isinstance(self.meta, Mapping):
+            raise ConfigError(f'registration: meta is a dict of texts, such as {{"zone": "eu-1"}}, not {self.meta!r}')
+        object.__setattr__(self, "meta", dict(self.meta))
         if len(self.meta) > 64:
             raise ConfigError("registration: Consul takes at most 64 pairs of meta")
         for key, value in self.meta.items():
@@ -62,10 +64,8 @@ class Service:
                 raise ConfigError(f"registration: meta[{key!r}] is a text of at most 512 characters")
         if not isinstance(self.check, TtlCheck | HttpCheck | TcpCheck):
             raise ConfigError(f"registration: check is a TtlCheck, HttpCheck or TcpCheck, not {self.check!r}")
-        if self.critical_timeout is not None and not SHORTEST_CRITICAL_S <= self.critical_timeout < 1e8:
-            raise ConfigError(
-                f"registration: critical_timeout is at least 60 seconds, or None, not {self.critical_timeout!r}"
-            )
+        if self.critical_timeout is not None:
+            check_between("registration: critical_timeout", self.critical_timeout, *CRITICAL_S)
         _check_weights(self.weights)
 
     @property
@@ -89,7 +89,7 @@ class Service:
             "Name": self.name,
             "Port": self.port,
             "Tags": list(self.tags),
-            "Meta": dict(self.meta),
+            "Meta": self.meta,
             "Weights": {"Passing": passing, "Warning": warning},
             "Check": check,
             **more,

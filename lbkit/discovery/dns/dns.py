@@ -13,6 +13,7 @@ from random import Random
 
 from lbkit.core.endpoint import Endpoint
 from lbkit.discovery.base import Found, Upkeep
+from lbkit.discovery.checks import check_port
 from lbkit.discovery.dns.addresses import AddressBook, shown
 from lbkit.discovery.dns.options import HURRY_S, Terms, settle_terms
 from lbkit.discovery.dns.records import Answer, DnsQuery, checked_name
@@ -61,11 +62,9 @@ class Dns:
         host = checked_name(self.host, f'{type(self).__name__}("orders.internal", 8080)')
         if host.rstrip(".").rpartition(".")[2].isdigit():
             raise ConfigError(f"Dns: {self.host!r} is an address and needs no DNS: write Static({self.host!r})")
-        if not (isinstance(self.port, int) and 1 <= self.port <= 65535):
-            raise ConfigError(f"Dns: port must be from 1 to 65535, not {self.port!r}")
+        check_port("Dns: port", self.port)
         object.__setattr__(self, "host", host)
         object.__setattr__(self, "_terms", settle_terms(self))
-        _ = self.upkeep  # checks empty_grace
 
     @property
     def upkeep(self) -> Upkeep:

@@ -8,13 +8,14 @@ the random part comes on top of it: nothing is asked more often than the floor s
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import ip_address
 from random import Random
 from typing import Any
 
 from lbkit.discovery.allow import Allow
-from lbkit.discovery.checks import check_pause
+from lbkit.discovery.checks import check_limit, check_pause, read_texts
 from lbkit.discovery.dns.records import DnsQuery, checked_name
 from lbkit.errors import ConfigError
 
@@ -67,9 +68,8 @@ def settle_terms(config: Any) -> Terms:
         ConfigError: One is out of range.
     """
     what = type(config).__name__
-    if isinstance(config.nameservers, str):
-        raise ConfigError(f'{what}: nameservers is a tuple of texts: nameservers=("10.0.0.2", "10.0.0.3:5353")')
-    if isinstance(config.search, str):
+    nameservers = read_texts(f"{what}: nameservers", config.nameservers, 'nameservers=("10.0.0.2", "10.0.0.3:5353")')
+    if isinstance(config.search, str) or not isinstance(config.search, bool | Iterable):
         raise ConfigError(f'{what}: search is True, False or a tuple of domains: search=("svc.internal",)')
     if config.family not in _KINDS:
         raise ConfigError(f"{what}: family must be 4, 6 or None for both, not {config.family!r}")
@@ -78,17 +78,19 @@ def settle_terms(config: Any) -> Terms:
     check_pause(f"{what}: max_ttl", config.max_ttl)
     if config.min_ttl > config.max_ttl:
         raise ConfigError(f"{what}: max_ttl must be at least min_ttl, which is {config.min_ttl:g} s")
+    check_limit(f"{what}: empty_grace", config.empty_grace)
     allow = Allow.of(config.allow)
-    servers = tuple(_nameserver(one, what) for one in config.nameservers)
+    servers = tuple(_nameserver(one, what) for one in nameservers)
     search = config.search
     domains: tuple[str, ...] | None
     if isinstance(search, bool):
         domains = None if search and not servers else ()
     else:
+        search = tuple(search)
         domains = tuple(checked_name(one, f"{what}, search") for one in search)
-        object.__setattr__(config, "search", tuple(search))
-    object.__setattr__(config, "nameservers", tuple(config.nameservers))
-    object.__setattr__(config, "allow", tuple(config.allow))
+        object.__setattr__(config, "search", search)
+    object.__setattr__(config, "nameservers", nameservers)
+    object.__setattr__(config, "allow", allow.texts)
     return Terms(servers, domains, _KINDS[config.family], config.timeout, config.min_ttl, config.max_ttl, allow)
 
 
@@ -96,8 +98,6 @@ def _nameserver(text: str, what: str) -> tuple[str, int]:
     problem = (
         f"{what}: a nameserver is an address, with a port if that is not {PORT}: 10.0.0.2, 10.0.0.2:5353 or [::1]:5353"
     )
-    if not isinstance(text, str):
-        raise ConfigError(problem)
     match = _NAMESERVER.fullmatch(text)
     try:
         address = ip_address(match["six"] or match["four"] if match else text)

@@ -66,7 +66,6 @@ class DnsSrv:
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", checked_name(self.name, 'DnsSrv("_http._tcp.orders.example")'))
         object.__setattr__(self, "_terms", settle_terms(self))
-        _ = self.upkeep  # checks empty_grace
 
     @property
     def upkeep(self) -> Upkeep:

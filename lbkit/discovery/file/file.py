@@ -14,7 +14,7 @@ from random import Random
 
 from lbkit.core.endpoint import Endpoint
 from lbkit.discovery.base import Found, Upkeep
-from lbkit.discovery.checks import check_grace, check_pause
+from lbkit.discovery.checks import check_limit, check_pause
 from lbkit.discovery.file.listing import FORMATS
 from lbkit.discovery.target.text import spell
 from lbkit.errors import ConfigError
@@ -96,7 +96,7 @@ class File:
             raise ConfigError(f'File: format is "json" or "toml", not {form!r}')
         object.__setattr__(self, "format", form)
         check_pause("File: every", self.every)
-        check_grace("File", self.empty_grace)
+        check_limit("File: empty_grace", self.empty_grace)
 
     @property
     def upkeep(self) -> Upkeep:

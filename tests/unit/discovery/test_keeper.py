@@ -304,7 +304,7 @@ def test_only_what_is_written_down_is_static():
     "wrong",
     [
         {"empty_grace": -1}, {"empty_grace": math.nan}, {"retry_first_s": 0}, {"retry_max_s": 0.1}, {"hurry_s": 0},
-        {"hurry_s": math.nan},
+        {"hurry_s": math.nan}, {"empty_grace": "1"}, {"retry_first_s": "1"}, {"retry_max_s": None}, {"hurry_s": "1"},
     ],
 )  # fmt: skip
 def test_an_upkeep_out_of_range_is_refused(wrong):
@@ -313,7 +313,7 @@ def test_an_upkeep_out_of_range_is_refused(wrong):
         Upkeep(**wrong)
 
 
-@pytest.mark.parametrize("pause", [-1.0, math.nan])
+@pytest.mark.parametrize("pause", [-1.0, math.nan, None])
 def test_a_pause_that_is_none_is_refused(pause):
     """By `Found`, which a watch of a user's own may make."""
     with pytest.raises(ConfigError, match="ask_again_s must be at least 0"):

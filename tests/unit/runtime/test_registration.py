@@ -86,7 +86,8 @@ def test_the_id_is_name_host_and_port_unless_it_is_given():
         ({"health": dict, "check": HttpCheck("/")}, "goes with a TtlCheck alone"),
         ({"agent": "ftp://a"}, "registration: agent"),
         ({"token": "a", "token_file": "b"}, "token or token_file, not both"),
-        ({"tags": "v2"}, "tags is a list"),
+        ({"tags": "v2"}, "tags is a tuple of texts"),
+        ({"meta": 5}, "meta is a dict of texts"),
     ],
 )
 def test_wrong_arguments_are_refused_at_construction(wrong, said):

@@ -79,15 +79,25 @@ def test_the_environments_token_file_wins_over_its_token(monkeypatch: pytest.Mon
         ({"agent": "http://a:8500/v1"}, "no path"),
         ({"agent": "ftp://a:8500"}, "http"),
         ({"agent": "a"}, "no port"),
-        ({"tags": "v2"}, r"tags=\('v2',\)"),
+        ({"agent": 5}, "agent is a tuple of texts"),
+        ({"tags": "v2"}, "tags is a tuple of texts"),
+        ({"tags": 5}, "tags is a tuple of texts"),
+        ({"tags": [5]}, "tags is a tuple of texts"),
+        ({"filter": 5}, "filter is text, not int"),
+        ({"near": 5}, "near is text, not int"),
+        ({"zone_key": None}, "zone_key is text, not NoneType"),
+        ({"wait": "60"}, "wait must be from 1 to 600 seconds, not '60'"),
         ({"wait": 0.5}, "from 1 to 600"),
         ({"wait": 601}, "from 1 to 600"),
         ({"wait": float("nan")}, "from 1 to 600"),
         ({"max_stale": -1}, "max_stale"),
+        ({"max_stale": "1"}, "max_stale must be at least 0 seconds, or inf, not '1'"),
         ({"max_age": 5.0}, "cached=True"),
         ({"cached": True, "max_age": -5.0}, "at least 0"),
         ({"empty_grace": -1.0}, "empty_grace"),
+        ({"cached": True, "max_age": "5"}, "max_age must be at least 0"),
         ({"allow": "10.0.0.0/8"}, "allow"),
+        ({"allow": 5}, "allow is a tuple of texts"),
         ({"token": "a", "token_file": "b"}, "not both"),
         ({"token": "a\nb"}, "no header can carry"),
         ({"token": "täken"}, "no header can carry"),
@@ -114,7 +124,12 @@ def test_a_wrong_address_in_the_environment_is_named(monkeypatch: pytest.MonkeyP
     assert "pass" not in str(caught.value)
 
 
-@pytest.mark.parametrize("options", [{"every": 0.5}, {"every": float("inf")}, {"query": " "}, {"max_stale": -1}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"every": 0.5}, {"every": float("inf")}, {"every": "10"}, {"query": " "}, {"max_stale": -1}, {"datacenter": 1},
+    ],
+)  # fmt: skip
 def test_a_wrong_prepared_query_is_refused(options: dict[str, Any]) -> None:
     """Like a wrong service."""
     with pytest.raises(ConfigError, match="ConsulQuery"):
@@ -152,6 +167,12 @@ def test_a_token_is_not_pickled() -> None:
     assert TOKEN not in str(caught.value)
     config = Consul("web", tags=["v2"])
     assert pickle.loads(pickle.dumps(config)) == config
+
+
+def test_an_allow_list_may_be_any_iterable() -> None:
+    """One that can be read only once must not end up as a list that allows everything."""
+    config = Consul("web", allow=(one for one in ["10.0.0.0/8"]))  # type: ignore[arg-type]
+    assert config.allow == ("10.0.0.0/8",)
 
 
 def test_configs_are_values() -> None:

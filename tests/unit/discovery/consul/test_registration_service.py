@@ -65,17 +65,20 @@ def test_headers_of_a_check_are_not_shown():
     [
         ({"name": ""}, "name is a name"),
         ({"id": 5}, "id is a name"),
-        ({"port": 0}, "port is from 1 to 65535"),
-        ({"port": 70000, "address": "a"}, "port must be from 1 to 65535"),
+        ({"port": 0}, "registration: port must be from 1 to 65535"),
+        ({"port": 70000, "address": "a"}, "registration: port must be from 1 to 65535"),
         ({"address": "http://a"}, "host is a name"),
-        ({"tags": "v2"}, "tags is a list"),
+        ({"tags": "v2"}, "tags is a tuple of texts"),
+        ({"tags": 5}, "tags is a tuple of texts"),
+        ({"meta": 5}, "meta is a dict of texts"),
         ({"meta": {"a b": "c"}}, "a key of meta"),
         ({"meta": {"a": 1}}, r"meta\['a'\] is a text"),
         ({"meta": {f"k{n}": "" for n in range(65)}}, "at most 64 pairs"),
         ({"weights": (0, 1)}, "weights are two whole numbers"),
         ({"weights": 3}, "weights are two whole numbers"),
         ({"check": "ttl"}, "check is a TtlCheck"),
-        ({"critical_timeout": 5}, "at least 60 seconds"),
+        ({"critical_timeout": 5}, "critical_timeout must be from 60 to 100,000,000 seconds"),
+        ({"critical_timeout": "600"}, "critical_timeout must be from 60 to 100,000,000 seconds"),
     ],
 )
 def test_what_consul_would_refuse_is_refused_at_construction(wrong, said):
@@ -87,13 +90,13 @@ def test_what_consul_would_refuse_is_refused_at_construction(wrong, said):
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: TtlCheck(0.5), "TtlCheck: ttl is from 1 to 86,400 seconds, not 0.5"),
-        (lambda: TtlCheck(math.nan), "ttl is from 1"),
-        (lambda: TtlCheck("10s"), "ttl is from 1"),
+        (lambda: TtlCheck(0.5), "TtlCheck: ttl must be from 1 to 86,400 seconds, not 0.5"),
+        (lambda: TtlCheck(math.nan), "ttl must be from 1"),
+        (lambda: TtlCheck("10s"), "ttl must be from 1"),
         (lambda: HttpCheck("health"), "url is a URL, or a path"),
         (lambda: HttpCheck(8080), "url is a URL, or a path"),
-        (lambda: HttpCheck("/health", interval=0), "HttpCheck: interval is from 0.1"),
-        (lambda: TcpCheck(timeout=0), "TcpCheck: timeout is from 0.1"),
+        (lambda: HttpCheck("/health", interval=0), "HttpCheck: interval must be from 0.1"),
+        (lambda: TcpCheck(timeout=0), "TcpCheck: timeout must be from 0.1"),
         (lambda: CheckStatus.of("up"), "one of passing, warning, critical, not 'up'"),
     ],
 )

@@ -116,7 +116,7 @@ MARKED = [
                ^^^^^^^^^^
     """,
     """
-    Consul: max_age is at least 0 seconds and goes with cached=True
+    Consul: max_age goes with cached=True
       consul://orders?max_age=3
                               ^
     """,
