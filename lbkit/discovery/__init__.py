@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from lbkit.discovery.base import Combination, Found, Part, Run, Source, Upkeep, Watch
+from lbkit.discovery.base import Combination, Discovery, Found, Part, Run, Source, Upkeep, Watch
 from lbkit.discovery.callback import Callback
 from lbkit.discovery.combine import Fallback, Merged
 from lbkit.discovery.consul.check import CheckStatus, HttpCheck, TcpCheck, TtlCheck
@@ -22,7 +22,7 @@ from lbkit.discovery.target.target import as_discovery, parse_target
 
 if TYPE_CHECKING:
     # What it does is done on a floor above, so it is looked for when it is used.
-    from lbkit.runtime.registration import registration
+    from lbkit.runtime.registration import Registration, registration
 
 __all__ = [
     "Callback",
@@ -30,6 +30,7 @@ __all__ = [
     "Combination",
     "Consul",
     "ConsulQuery",
+    "Discovery",
     "Dns",
     "DnsSrv",
     "Fallback",
@@ -38,6 +39,7 @@ __all__ = [
     "HttpCheck",
     "Merged",
     "Part",
+    "Registration",
     "RegistrationState",
     "Run",
     "Source",
@@ -57,7 +59,7 @@ __all__ = [
 if not TYPE_CHECKING:  # so that type checkers know the names there are
 
     def __getattr__(name: str) -> Any:
-        if name != "registration":
+        if name not in ("Registration", "registration"):
             raise AttributeError(f"module 'lbkit.discovery' has no attribute {name!r}")
-        value = globals()[name] = importlib.import_module("lbkit.runtime.registration").registration
+        value = globals()[name] = getattr(importlib.import_module("lbkit.runtime.registration"), name)
         return value

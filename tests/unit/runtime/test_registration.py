@@ -67,6 +67,7 @@ def registered(mine):
 def test_the_name_is_public_though_the_work_is_done_above():
     """It is looked for when it is used; other names are not there."""
     assert lbkit.discovery.registration is module.registration
+    assert lbkit.discovery.Registration is module.Registration
     with pytest.raises(AttributeError, match="no attribute 'registry'"):
         _ = lbkit.discovery.registry
 
