@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from random import Random
 from typing import Any
 
@@ -73,6 +73,7 @@ class Callback:
     """
 
     function: Callable[[], Any]
+    _: KW_ONLY
     every: float = 30.0
     timeout: float = 10.0
     empty_grace: float = math.inf

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from random import Random
 
 from lbkit.core.endpoint import Endpoint
@@ -75,6 +75,7 @@ class File:
     """
 
     path: str
+    _: KW_ONLY
     format: str | None = None
     every: float = 1.0
     empty_grace: float = math.inf
