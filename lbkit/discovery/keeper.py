@@ -31,7 +31,12 @@ _PATIENT = Upkeep()
 
 
 class SourceState(enum.Enum):
-    """Where a source stands; see the table above."""
+    """Where a source stands.
+
+    STARTING: nothing has come yet. LIVE: the last answer has endpoints. STALE: it failed, or says that there are none,
+    and the last good set is kept. EMPTY: it says that there are none, and that is believed. FAILED: it failed, and
+    nothing is known.
+    """
 
     STARTING = "starting"
     LIVE = "live"
@@ -49,7 +54,7 @@ class Report:
         state: Where it stands.
         problem: The last error, or what is wrong with the last answer; empty where all is well.
         endpoints: How many there are in its set.
-        answered_at: When it last gave a usable answer, on the cluster's clock; None for never.
+        answered_at: When it last gave a usable answer, in seconds of the clock that `answer` is given; None for never.
     """
 
     source: str

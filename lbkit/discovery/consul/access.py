@@ -1,6 +1,7 @@
 """How to reach Consul's agents: their addresses, the token and TLS; one value for watching and for registration.
 
-What is not given comes from the environment, as with Consul's own tools; what is given always wins.
+What is not given comes from the environment, from the variables of Consul's own tools: CONSUL_HTTP_ADDR and
+CONSUL_HTTP_SSL for the agent, CONSUL_HTTP_TOKEN_FILE and CONSUL_HTTP_TOKEN for the token. What is given always wins.
 """
 
 from __future__ import annotations

@@ -61,7 +61,8 @@ def parse_target(target: str, *, environment: Mapping[str, str] = os.environ) ->
     """Read a target string.
 
     Args:
-        target: See above for what there is.
+        target: `scheme://...?option=value`; the text of this module lists the schemes, and an error those and their
+            options.
         environment: Where `env:` looks.
 
     Raises:
