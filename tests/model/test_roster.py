@@ -57,8 +57,12 @@ class RosterModel(RuleBasedStateMachine):
 
     # -- what happens
 
-    @rule(changes=st.dictionaries(st.sampled_from(NAMES), st.none() | KINDS, max_size=6))
-    def some_come_go_or_change(self, changes):
+    @rule(
+        changes=st.dictionaries(st.sampled_from(NAMES), st.none() | KINDS, max_size=6),
+        seconds=st.sampled_from([0.0, 0.0, 1.5]),
+    )
+    def some_come_go_or_change(self, changes, seconds):
+        self.now += seconds  # what is due by then is due in the same moment
         members = {**self.members, **changes}
         self.apply({name: kind for name, kind in members.items() if kind is not None})
 

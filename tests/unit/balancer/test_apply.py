@@ -171,6 +171,17 @@ def test_in_an_outage_of_many_each_comes_back_by_itself():
     assert {one.state for one in made.stats().endpoints} == {"ready"}
 
 
+def test_of_many_that_come_back_the_better_tier_has_its_trial_first():
+    """Although the other tier's was half-open before."""
+    idle = [Endpoint(name, 80, weight=0) for name in MANY]
+    made, clock = balancer(Endpoint("a", 80, priority=1), "b", *idle, scheduler=LeastConnections())
+    fail(made, "a")
+    clock.advance(0.5)
+    fail(made, "b")
+    clock.advance(2.0)
+    assert use(made, 1) == "b"
+
+
 def test_changes_of_membership_wait_for_each_other():
     """Two threads with one snapshot each: the later is compared with what the earlier has left."""
     made, _ = balancer(*MANY)
