@@ -79,18 +79,24 @@ class Engine:
         """Run `work` until it ends or its job is closed. An exception ends the job and is logged."""
         job = Job(name)
         with self._lock:
+            loop = self._loop or self._start_thread()
             self._jobs.add(job)
-            if self._loop is None:
-                self._loop, self._idle = asyncio.new_event_loop(), asyncio.Event()
-                warm = threading.Event()
-                arguments = (self._loop, self._idle, warm)
-                self._thread = threading.Thread(target=self._run, args=arguments, name=THREAD_NAME, daemon=True)
-                self._thread.start()
-                warm.wait()  # with the lock held, so that nobody forks meanwhile
-            job.loop = self._loop
+            job.loop = loop
             # Not in the caller's context, which may say that trio runs, or belong to a request.
-            self._loop.call_soon_threadsafe(self._begin, job, work, context=Context())
+            loop.call_soon_threadsafe(self._begin, job, work, context=Context())
         return job
+
+    def _start_thread(self) -> asyncio.AbstractEventLoop:
+        loop, idle, warm = asyncio.new_event_loop(), asyncio.Event(), threading.Event()
+        thread = threading.Thread(target=self._run, args=(loop, idle, warm), name=THREAD_NAME, daemon=True)
+        try:
+            thread.start()
+        except BaseException:  # the system has no thread to spare: the next job tries again
+            loop.close()
+            raise
+        self._loop, self._idle, self._thread = loop, idle, thread
+        warm.wait()  # with the lock held, so that nobody forks meanwhile
+        return loop
 
     def _begin(self, job: Job, work: Work) -> None:
         job.task = asyncio.get_running_loop().create_task(_carry(job, work), name=job.name)
@@ -133,6 +139,9 @@ class Engine:
         """In the child forget the thread: it is the parent's."""
         if child:
             _PARENTS.append((self._loop, self._jobs))  # collecting them would act on the parent's loop
+            for job in self._jobs:  # nobody here ends them, and who waits for that must not
+                job.ended = threading.Event()  # the lock of the old one may be held
+                job.ended.set()
             self._loop = self._idle = self._thread = None
             self._jobs = set()
         self._lock.release()

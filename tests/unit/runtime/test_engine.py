@@ -96,3 +96,20 @@ def test_a_job_that_shields_itself_does_not_hold_up_join_for_ever(engine):
     assert not job.join(0.05)
     release.set()
     assert job.join(5.0)
+
+
+def test_a_thread_that_could_not_be_started_is_started_by_the_next_job(engine, monkeypatch):
+    """A system that is out of threads for a moment does not end discovery for as long as the process lives."""
+
+    def refuse(thread):
+        raise RuntimeError("can't start new thread")
+
+    async def work():
+        pass
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError, match="new thread"):
+            engine.start("job", work)
+    engine.stop()
+    assert engine.start("job", work).join(5.0)

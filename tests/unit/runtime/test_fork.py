@@ -295,3 +295,20 @@ def test_forks_while_other_threads_open_clusters_do_not_deadlock():
             thread.join()
     """)
     )
+
+
+def test_a_child_that_closes_waits_for_nothing():
+    """What goes on in the background is the parent's and never ends in the child, which waited in vain for a second."""
+    run("""
+        cluster = Cluster("orders", Callback(lambda: ["a:80"]))
+        cluster.wait_ready()
+        job = cluster._following.job
+
+        def child():
+            cluster.close()
+            return job.ended.is_set()
+
+        assert in_child(child)
+        assert not job.ended.is_set()
+        cluster.close()
+    """)
