@@ -122,7 +122,7 @@ class Cluster:
         """
         with self._lifecycle:
             if self._closed:
-                raise ClusterClosed(f"{self.name} was closed: make a new Cluster")
+                raise self._was_closed()
             if self._open:
                 return
             self._following = Following(self.name, self._discovery, self.balancer, self.balancer.rng)
@@ -132,6 +132,9 @@ class Cluster:
                 weakref.finalize(self, job.close)
             self._open = True
         self.balancer.tell()  # outside the lock: a listener may use the cluster
+
+    def _was_closed(self) -> ClusterClosed:
+        return ClusterClosed(f"{self.name} was closed: make a new Cluster")
 
     def close(self) -> None:
         """Give no more endpoints and follow no source. What is in flight ends in its own time.
@@ -147,7 +150,8 @@ class Cluster:
         job = self._end()
         if job is not None and not job.ended.is_set():
             with anyio.CancelScope(shield=True):
-                await anyio.to_thread.run_sync(job.join)
+                # With a limit of its own: all of the application's threads may be busy, perhaps waiting for this.
+                await anyio.to_thread.run_sync(job.join, limiter=anyio.CapacityLimiter(1))
 
     def _end(self) -> Job | None:
         with self._lifecycle:
@@ -180,6 +184,8 @@ class Cluster:
         self.open()
         end = time.monotonic() + (self.balancer.start_timeout if timeout is None else timeout)
         while not self.balancer.is_ready:
+            if self._closed:
+                raise self._was_closed()
             if time.monotonic() >= end:
                 raise NotReady(self.name, self.balancer.waits_for)
             yield READY_POLL_S

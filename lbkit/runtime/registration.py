@@ -109,7 +109,7 @@ class Registration:
     async def aclose(self) -> None:
         """Do what `close` does, without blocking an event loop. Cancellation does not cut it short."""
         with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(self._leave, self._drain_s)
+            await self._leave_in_thread(self._drain_s)
 
     def _leave(self, drain_s: float) -> None:
         job = self._job
@@ -119,6 +119,10 @@ class Registration:
         if not job.join(drain_s + LEAVE_S):
             job.close()
             job.join()
+
+    async def _leave_in_thread(self, drain_s: float) -> None:
+        # With a limit of its own: all of the application's threads may be busy, perhaps waiting for this.
+        await anyio.to_thread.run_sync(self._leave, drain_s, limiter=anyio.CapacityLimiter(1))
 
     def _tell(self, wish: Callable[[], None]) -> None:
         if self._job is None:
@@ -156,7 +160,7 @@ class Registration:
                 await anyio.sleep(nap_s)
         except BaseException:
             with anyio.CancelScope(shield=True):
-                await anyio.to_thread.run_sync(self._leave, 0.0)
+                await self._leave_in_thread(0.0)
             raise
         return self
 
