@@ -126,7 +126,7 @@ class Keeper:
         else:
             self._keep((), SourceState.EMPTY, said, now)
 
-    def failed(self, error: Exception, now: float) -> None:
+    def failed(self, error: Exception | SystemExit, now: float) -> None:
         """Take a failure: of the query, of its answer, or of the watch itself."""
         self.due = now + self._upkeep.retry_s(self._failures, self._rng)
         self._failures += 1

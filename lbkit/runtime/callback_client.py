@@ -57,4 +57,7 @@ class CallbackClient:
         items, self._items = self._items, None
         if items is not None and hasattr(items, "aclose"):
             with contextlib.suppress(Exception), anyio.move_on_after(CLOSE_S):
-                await items.aclose()
+                try:
+                    await items.aclose()
+                except MISHAPS as error:
+                    raise_on(error)

@@ -15,6 +15,7 @@ from random import Random
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 
 from lbkit.balancer.balancer import Balancer
 from lbkit.balancer.events import SourceChanged
@@ -28,6 +29,8 @@ from lbkit.runtime.engine import ENGINE, Job
 
 HURRY_S = 0.05
 """How often failed connections may make the engine look whether a source is to be asked at once, in seconds."""
+_MISHAPS = (Exception, SystemExit)
+"""What code of the user's may raise; SystemExit would end the engine's thread, and with it all following."""
 
 logger = logging.getLogger("lbkit")
 
@@ -70,7 +73,7 @@ class Following:
             if leaf.keeper.is_static:
                 self._settle(leaf.keeper, None)
                 leaf.told = leaf.keeper.report  # nobody wants to hear of it
-        self._publish(tell=False)
+        self._publish()
         if any(leaf.keeper.due < math.inf for leaf in self._leaves):
             self._balancer.on_unreachable = self._hurry
             self._job = ENGINE.start(f"lbkit: discovery of {self._name}", self._follow_all)
@@ -116,11 +119,13 @@ class Following:
                         await leaf.wake.wait()
                     leaf.wake = None
                     continue
+                await anyio.lowlevel.checkpoint()  # a source that never waits must not keep the others waiting
                 await self._ask(leaf)
                 try:
                     self._publish()
-                except Exception:  # a combination or a picker of the user's own
+                except _MISHAPS:  # of a combination or a picker of the user's own
                     logger.exception("%s: a new membership could not be taken; the one before stays", self._name)
+                self._tell()
         finally:
             with anyio.CancelScope(shield=True):
                 for client in leaf.clients.values():
@@ -135,7 +140,7 @@ class Following:
             if client is None:
                 client = leaf.clients[type(query)] = make_client(query)
             reply = await client.ask(query)
-        except Exception as error:  # noqa: BLE001 - whatever it was: the last good set stays, and it is asked again
+        except _MISHAPS as error:  # whatever it was: the last good set stays, and it is asked again
             self._fail(keeper, error)
         else:
             self._settle(keeper, reply)
@@ -145,17 +150,17 @@ class Following:
     def _settle(self, keeper: Keeper, reply: Any) -> None:
         try:
             keeper.answer(reply, time.monotonic())
-        except Exception as error:  # noqa: BLE001 - a reply that its watch cannot read is a failure of the source
+        except _MISHAPS as error:  # a reply that its watch cannot read is a failure of the source
             self._fail(keeper, error)
 
-    def _fail(self, keeper: Keeper, error: Exception) -> None:
+    def _fail(self, keeper: Keeper, error: Exception | SystemExit) -> None:
         logger.debug("%s: %s failed", self._name, keeper.report.source, exc_info=error)
         try:
             keeper.failed(error, time.monotonic())
-        except Exception:
+        except _MISHAPS:
             logger.exception("%s: the watch of %s is broken", self._name, keeper.report.source)
 
-    def _publish(self, *, tell: bool = True) -> None:
+    def _publish(self) -> None:
         news = []
         for leaf in self._leaves:
             before, after = leaf.told, leaf.keeper.report
@@ -163,6 +168,12 @@ class Following:
                 leaf.told = after
                 states = before.state, after.state
                 news.append(SourceChanged(self._name, after.source, *states, after.problem, after.endpoints))
+        try:
+            self._apply()
+        finally:  # after the membership that belongs to it
+            self._balancer.post(*news)
+
+    def _apply(self) -> None:
         endpoints = self._tree.endpoints()
         if endpoints is None:
             waiting = [leaf.told for leaf in self._leaves if leaf.told.state is not SourceState.LIVE]
@@ -170,10 +181,14 @@ class Following:
         elif endpoints != self._applied:
             self._version += 1
             self._applied = endpoints
-            self._balancer.apply(Snapshot(endpoints, str(self._discovery), self._version), tell=False)
-        self._balancer.post(*news)
-        if tell:
+            snapshot = Snapshot.of(endpoints, source=str(self._discovery), version=self._version)
+            self._balancer.apply(snapshot, tell=False)
+
+    def _tell(self) -> None:
+        try:
             self._balancer.tell()
+        except SystemExit:
+            logger.exception("%s: a listener failed; the following goes on", self._name)
 
 
 def _describe(leaf: Leaf, now: float) -> SourceStats:
