@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from lbkit.core.endpoint import Endpoint
 from lbkit.discovery.checks import check_between
 from lbkit.errors import ConfigError
 
@@ -125,6 +126,8 @@ class TcpCheck:
     timeout: float = 5.0
 
     def __post_init__(self) -> None:
+        if self.target is not None and not _is_host_and_port(self.target):
+            raise ConfigError(f"TcpCheck: target is host:port, not {self.target!r}")
         _check_look("TcpCheck", self.interval, self.timeout)
 
     @property
@@ -154,6 +157,14 @@ def duration(seconds: float) -> str:
 def _is_http(url: str) -> bool:
     parts = urlsplit(url)
     return parts.scheme in ("http", "https") and bool(parts.hostname)
+
+
+def _is_host_and_port(target: str) -> bool:
+    try:
+        endpoint = Endpoint.parse(target)
+    except ConfigError:
+        return False
+    return bool(endpoint.host) and endpoint.scheme is None
 
 
 def _check_look(label: str, interval: float, timeout: float) -> None:
