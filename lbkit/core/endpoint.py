@@ -16,6 +16,8 @@ from urllib.parse import urlsplit
 from lbkit.errors import ConfigError
 
 _NOT_IN_HOSTS = re.compile(r"[\s\x00-\x20\x7f/?#@\[\]\\]")
+_WRONG_PARTS = re.compile(r"\A\.|\.\.|[^.]{64}")
+"""Parts of a name that are empty or too long (RFC 1035, 2.3.4): Python's resolver raises UnicodeError for them."""
 _UNSEEN = re.compile(r"[\s\x00-\x20\x7f]")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _NO_METADATA: Mapping[str, str] = MappingProxyType({})
@@ -58,6 +60,8 @@ class Endpoint:
             raise ConfigError("an endpoint has either a host and port or the path of a unix socket")
         if self.host:
             object.__setattr__(self, "host", _one_spelling(self.host))
+        else:
+            _check_path(self.path)
         if self.host and not (isinstance(self.port, int) and 1 <= self.port <= 65535):
             raise ConfigError(f"endpoint {self.host}: port must be from 1 to 65535, not {self.port!r}")
         # The bounds keep sums and products of weights finite, and their differences above rounding.
@@ -143,12 +147,21 @@ def _one_spelling(host: str) -> str:
             raise ConfigError(f"an endpoint's host with colons is an IPv6 literal; {host!r} is none") from None
     if "%" in host:
         raise ConfigError(f"an endpoint's host has a scope (%) only where it is an IPv6 literal, unlike {host!r}")
-    if host.isascii():
-        return host.lower()
+    if not host.isascii():
+        try:
+            host = host.encode("idna").decode("ascii")
+        except UnicodeError:
+            raise ConfigError(f"an endpoint's host must be a valid internationalised name; {host!r} is none") from None
+    if _WRONG_PARTS.search(host):
+        raise ConfigError(f"an endpoint's host has 1 to 63 characters between its dots, unlike {host[:100]!r}")
+    return host.lower()
+
+
+def _check_path(path: str) -> None:
     try:
-        return host.encode("idna").decode("ascii")
-    except UnicodeError:
-        raise ConfigError(f"an endpoint's host must be a valid internationalised name; {host!r} is none") from None
+        path.encode("utf-8", "surrogateescape")
+    except (AttributeError, UnicodeError):
+        raise ConfigError(f"an endpoint's path is the name of a unix socket, not {path!r}") from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,6 +131,13 @@ def test_credentials_are_refused_and_never_repeated(text):
         ({"host": "a b", "port": 80}, "without brackets, spaces"),
         ({"host": "u@a", "port": 80}, "slashes or user info"),
         ({"host": "a:b", "port": 80}, "IPv6 literal"),
+        # Python's resolver raises UnicodeError for these, which no client takes for an unreachable endpoint.
+        ({"host": "a..b", "port": 80}, "1 to 63 characters between its dots"),
+        ({"host": ".b", "port": 80}, "1 to 63 characters between its dots"),
+        ({"host": "a" * 64 + ".b", "port": 80}, "1 to 63 characters between its dots"),
+        ({"path": 5}, "path is the name of a unix socket"),
+        ({"path": {"a": "b"}}, "path is the name of a unix socket"),
+        ({"path": "/run/\ud800"}, "path is the name of a unix socket"),
         ({"host": "a", "port": 80, "weight": -1}, "weight must be 0, or from"),
         ({"host": "a", "port": 80, "weight": float("nan")}, "weight must be 0, or from"),
         ({"host": "a", "port": 80, "weight": float("inf")}, "weight must be 0, or from"),
@@ -146,6 +153,12 @@ def test_parts_out_of_range_are_refused(parts, message):
     """At construction, naming the part."""
     with pytest.raises(ConfigError, match=message):
         Endpoint(**parts)
+
+
+@pytest.mark.parametrize("host", ["a.b.", "a" * 63, "_tcp.a-b.c", "xn--bcher-kva.example"])
+def test_names_at_the_edges_are_taken(host):
+    """The dot of the root, the longest part, and the letters of service names."""
+    assert Endpoint(host, 80).host == host
 
 
 @pytest.mark.parametrize("weight", [0, 1e-9, 1, 0.1, 1e9])
