@@ -13,6 +13,7 @@ dnspython knows the protocol; what is added here is what a source needs to rely 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -188,7 +189,11 @@ def _candidates(name: str, search: tuple[str, ...] | None, resolver: dns.asyncre
         domains = list(resolver.search) or [resolver.domain]
     else:
         domains = [dns.name.from_text(one) for one in search]
-    searched = [asked + domain for domain in domains if domain != dns.name.root]
+    searched = []
+    for domain in domains:
+        with contextlib.suppress(dns.name.NameTooLong):  # there can be no such name
+            if domain != dns.name.root:
+                searched.append(asked + domain)
     is_full = len(asked) > (1 if resolver.ndots is None else resolver.ndots)
     return [absolute, *searched] if is_full else [*searched, absolute]
 

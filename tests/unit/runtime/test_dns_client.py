@@ -42,6 +42,7 @@ def resolver(*, search=(), domain=".", ndots=None):
         ("a.b.c", None, {"search": ["x"], "ndots": 5}, ["a.b.c.x.", "a.b.c."]),
         ("a.b.c", None, {"search": ["x"], "ndots": 2}, ["a.b.c.", "a.b.c.x."]),
         ("a", ("own",), {"search": ["x"], "ndots": 0}, ["a.", "a.own."]),
+        ("a" * 60, (".".join(["b" * 60] * 4), "x"), {}, ["a" * 60 + ".x.", "a" * 60 + "."]),  # no name of 304 letters
     ],
 )
 def test_a_name_is_looked_for_as_the_system_does(name, search, system, tried):
