@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import enum
 import math
+import re
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -27,6 +28,9 @@ from lbkit.discovery.base import Part, Upkeep, Watch
 from lbkit.discovery.static import Static
 from lbkit.errors import DiscoveryError
 
+LONGEST_PROBLEM = 1000
+"""Characters of a problem that are kept; a source may answer anything, and it goes to logs and listeners."""
+_UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 _PATIENT = Upkeep()
 
 
@@ -131,7 +135,7 @@ class Keeper:
         self.due = now + self._upkeep.retry_s(self._failures, self._rng)
         self._failures += 1
         # The text of an error that is not ours may hold what must not be shown.
-        problem = str(error) if isinstance(error, DiscoveryError) else type(error).__name__
+        problem = _line(str(error)) if isinstance(error, DiscoveryError) else type(error).__name__
         state = SourceState.STALE if self.endpoints else SourceState.FAILED
         count = len(self.endpoints or ())
         self.report = Report(self.report.source, state, problem, count, self.report.answered_at)
@@ -147,4 +151,10 @@ class Keeper:
 
     def _keep(self, endpoints: tuple[Endpoint, ...], state: SourceState, problem: str, now: float) -> None:
         self.endpoints = endpoints
-        self.report = Report(self.report.source, state, problem, len(endpoints), now)
+        self.report = Report(self.report.source, state, _line(problem), len(endpoints), now)
+
+
+def _line(text: str) -> str:
+    """Return one line of printable text that is not too long."""
+    text = _UNSEEN.sub(" ", text)
+    return text if len(text) <= LONGEST_PROBLEM else f"{text[:LONGEST_PROBLEM]}…"

@@ -318,3 +318,14 @@ def test_a_pause_that_is_none_is_refused(pause):
     """By `Found`, which a watch of a user's own may make."""
     with pytest.raises(ConfigError, match="ask_again_s must be at least 0"):
         Found((), pause)
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_a_problem_is_one_line_of_bounded_length(fails):
+    """What a source answers goes to logs, where a line break would forge a line and an escape act on the terminal."""
+    one, hostile = keeper(), "bad\x1b[31m\r\n2026 forged\u2028\ud800" + "x" * 5000
+    if fails:
+        one.failed(DiscoveryError(hostile), 0.0)
+    else:
+        one.answer(found(A, problem=hostile), 0.0)
+    assert one.report.problem == "bad [31m 2026 forged " + "x" * 979 + "…"
