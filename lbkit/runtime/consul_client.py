@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-import anyio.to_thread
 import httpcore  # noqa: F401 - httpx imports it with the first connection, when a fork may happen (see `engine`)
 import httpx
 
@@ -23,11 +22,15 @@ from lbkit.core.endpoint import Endpoint
 from lbkit.discovery.consul.access import Access, usable_token
 from lbkit.discovery.consul.reply import AgentReply, AgentRequest
 from lbkit.errors import DiscoveryError
+from lbkit.runtime.small_file import read_file
+from lbkit.runtime.worker import Worker
 
 CONNECT_S = 2.0
 CLOSE_S = 0.5
 MAX_BYTES = 64 * 1024 * 1024
 """Longest answer; an instance takes between 1 and 2 KiB of it."""
+MAX_TOKEN_BYTES = 64 * 1024
+"""Longest token file; Consul's own tokens have 36 characters, those of others a few thousand."""
 _HEADERS = {"User-Agent": f"lbkit/{__version__}", "Accept": "application/json"}
 _TOKEN = "X-Consul-Token"  # noqa: S105 - the header's name
 
@@ -39,6 +42,7 @@ class AgentClient:
         self._transport: httpx.AsyncHTTPTransport | None = None
         self._reaches: tuple[Access, str] | None = None
         self._token_file = TokenFile()
+        self._worker = Worker()
 
     async def ask(self, query: AgentRequest) -> AgentReply:
         """Send a request and return the reply, be it good or bad.
@@ -111,11 +115,7 @@ class AgentClient:
         if self._transport is None:
             address = Endpoint.parse(query.url)
             # Reads the system's authorities, which takes a while.
-            verify = (
-                await anyio.to_thread.run_sync(_context, query.access, abandon_on_cancel=True)
-                if address.scheme == "https"
-                else False
-            )
+            verify = await self._worker.run(lambda: _context(query.access)) if address.scheme == "https" else False
             limits = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=None)
             self._transport = httpx.AsyncHTTPTransport(
                 verify=verify, limits=limits, uds=address.path or None, trust_env=False
@@ -123,8 +123,9 @@ class AgentClient:
         return self._transport
 
     async def _token(self, access: Access) -> str:
-        if access.token_file is not None:
-            return await anyio.to_thread.run_sync(self._token_file.read, access.token_file, abandon_on_cancel=True)
+        path = access.token_file
+        if path is not None:
+            return await self._worker.run(lambda: self._token_file.read(path))
         return access.token.reveal() if access.token is not None else ""
 
 
@@ -142,16 +143,19 @@ class TokenFile:
             DiscoveryError: The file cannot be read, or holds no token.
         """
         try:
-            state = Path(path).stat()
-            version = (path, state.st_ino, state.st_mtime_ns, state.st_size)
-            if version != self._read:
-                token = Path(path).read_bytes().decode("ascii", "replace").strip()
-                if not token or not usable_token(token):
+            if self._read != (path, *_version(os.stat(path))):  # noqa: PTH116
+                looked_at, content = read_file(path, MAX_TOKEN_BYTES)
+                token = content.decode("ascii", "replace").strip()
+                if not token or len(content) > MAX_TOKEN_BYTES or not usable_token(token):
                     raise DiscoveryError(f"token file {path}: holds no token")
-                self._token, self._read = token, version
+                self._token, self._read = token, (path, *_version(looked_at))
         except OSError as error:
             raise DiscoveryError(f"token file {path}: {error.strerror}") from None
         return self._token
+
+
+def _version(looked_at: os.stat_result) -> tuple[int, ...]:
+    return looked_at.st_ino, looked_at.st_mtime_ns, looked_at.st_size
 
 
 def _context(access: Access) -> ssl.SSLContext:
@@ -183,4 +187,5 @@ def _reason(error: BaseException) -> str:
         if isinstance(cause, OSError) and cause.strerror:
             return cause.strerror
         cause = cause.__cause__ or cause.__context__
-    return str(error) or type(error).__name__
+    # The HTTP library repeats what the server sent, and that may repeat the token.
+    return str(error).partition(": bytearray(")[0] or type(error).__name__

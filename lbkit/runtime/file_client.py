@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import encodings.utf_8_sig  # noqa: F401 - is imported when it is first used, when a fork may happen (see `engine`)
 import os
-import stat
 import time
 
 import anyio
@@ -12,6 +11,7 @@ import anyio
 from lbkit.discovery.file.file import FileRead, ReadFile, Stamp
 from lbkit.discovery.file.listing import read_listing
 from lbkit.errors import DiscoveryError
+from lbkit.runtime.small_file import read_file
 from lbkit.runtime.worker import Places, Worker
 
 TIMEOUT_S = 10.0
@@ -51,12 +51,7 @@ class FileClient:
 def _read(query: ReadFile) -> FileRead:
     if query.known is not None and _stamp(os.stat(query.path)) == query.known:  # noqa: PTH116
         return FileRead(query.known, None)
-    # Non-blocking, or opening a pipe would wait for its writer.
-    with open(os.open(query.path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:  # noqa: PTH123
-        looked_at = os.fstat(file.fileno())
-        if not stat.S_ISREG(looked_at.st_mode):
-            raise DiscoveryError(f"{query.path}: is not a file")
-        content = file.read(LIMIT_BYTES + 1)
+    looked_at, content = read_file(query.path, LIMIT_BYTES)
     if len(content) > LIMIT_BYTES:
         raise DiscoveryError(f"{query.path}: is larger than {LIMIT_BYTES // 2**20} MiB")
     # The stamp is of before the reading: a change during it is seen at the next look.
