@@ -36,6 +36,7 @@ def test_without_a_list_everything_is_allowed():
         (["::/0", "10.0.0.0/8"], "[2001:db8::1]:80", "[::ffff:127.0.0.1]:80"),
         ([".svc.internal"], "a.b.SVC.internal:80", "svc.internal:80"),
         ([".svc.internal"], "a.svc.internal:80", "evilsvc.internal:80"),
+        ([".svc.internal"], "a.svc.internal.:80", "svc.internal.:80"),
         (["orders.internal."], "orders.internal:80", "x.orders.internal:80"),
         ([".bücher.example"], "a.xn--bcher-kva.example:80", "a.bucher.example:80"),
         ([".svc.internal"], "a.svc.internal:80", "10.0.0.1:80"),

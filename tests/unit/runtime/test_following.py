@@ -10,7 +10,7 @@ from lbkit import Cluster, ConfigError, Endpoint, FailClosed, Merged, NotReady, 
 from lbkit.discovery.base import Found, Part, Run, Upkeep
 from lbkit.discovery.static import Static
 from lbkit.errors import DiscoveryError
-from lbkit.runtime.engine import THREAD_NAME
+from lbkit.runtime.engine import THREAD_NAME, Job
 from tests.rigs.leaks import leak_check
 from tests.rigs.ports import eventually
 
@@ -181,6 +181,34 @@ def test_connections_that_fail_have_the_source_asked_at_once():
                 with attempt:
                     raise ConnectionRefusedError(111, "refused")
         eventually(lambda: source.asked == 2)
+
+
+def test_what_fails_during_a_query_leaves_the_next_hurry_unused():
+    """The answer under way is news enough; a connection that fails after it has the source asked at once again."""
+    source = Scripted(ask_again_s=3600.0)
+    source.upkeep = Upkeep(hurry_s=3600.0)
+    with Cluster("orders", source) as cluster:
+        eventually(lambda: source.asked == 1)
+        cluster.balancer.on_unreachable()
+        source.say("a:80")
+        eventually(lambda: cluster.stats().sources[0].next_s)
+
+        def asked_again():
+            cluster.balancer.on_unreachable()
+            return source.asked == 2
+
+        eventually(asked_again)
+
+
+def test_many_failing_connections_wake_the_engine_seldom(monkeypatch):
+    """Each of them is a moment of a request's thread: nearly all only read the time."""
+    source, woken = Scripted(), []
+    with Cluster("orders", source) as cluster:
+        monkeypatch.setattr(Job, "soon", lambda job, function: woken.append(job))
+        for _ in range(10_000):
+            cluster.balancer.on_unreachable()
+        monkeypatch.undo()
+    assert 1 <= len(woken) < 5_000
 
 
 def test_closing_ends_everything_in_the_middle_of_a_query():

@@ -201,6 +201,17 @@ def test_a_target_that_cannot_be_asked_for_keeps_its_last_addresses():
     assert found.problem == "without an address: b2"
 
 
+def test_a_target_that_was_gone_comes_back_without_its_old_addresses():
+    """What is kept for a question that fails is of the answers just before, not of a replica of long ago."""
+    machine = watch(family=4)
+    assert machine.answer(srv("1 1 80 b1", additional=["b1 A 10.0.0.1"]), 0.0).endpoints
+    assert machine.answer(srv("1 1 80 b2", additional=["b2 A 10.0.0.2"]), 60.0).endpoints
+    assert machine.answer(srv("1 1 80 b1", "1 1 80 b2", additional=["b2 A 10.0.0.2"]), 120.0) is None
+    found = machine.answer((said("b1.", "A", error="no answer"),), 120.0)
+    assert ids(found) == ["10.0.0.2:80"]
+    assert found.problem == "A of b1: no answer; there are none"
+
+
 def test_no_target_with_an_address_is_a_failure():
     """DNS says that there are replicas; that none can be found is no proof that there are none."""
     machine = watch()
