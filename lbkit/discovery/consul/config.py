@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -16,13 +17,16 @@ _TEXTS = (
 )  # fmt: skip
 
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
 def check_name(label: str, name: str) -> None:
     """Refuse a name that is none.
 
     Raises:
         ConfigError: It is no text, or empty.
     """
-    if not isinstance(name, str) or not name.strip():
+    if not isinstance(name, str) or not name.strip() or _SURROGATE.search(name):
         raise ConfigError(f'{label} is a name such as "orders", not {name!r}')
 
 

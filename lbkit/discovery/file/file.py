@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from dataclasses import KW_ONLY, dataclass
 from random import Random
 
@@ -23,6 +24,8 @@ HURRY_S = 1.0
 """Looking at a file is cheap: after connections failed it is done at once, at most once a second."""
 RETRY_S = 0.5
 """Shortest pause after a failure; the longest is `every`: a file that was put right is noticed as any other change."""
+_IMPOSSIBLE = re.compile(r"[\x00\ud800-\udc7f\udd00-\udfff]")
+"""What no file system can be told; Python writes bytes that are no text as the surrogates between."""
 
 Stamp = tuple[int, int, int, int]
 """What tells one state of a file from another: device, inode, size and time of change in nanoseconds."""
@@ -85,7 +88,7 @@ class File:
             path = os.fspath(self.path)
         except TypeError:
             raise ConfigError(f"File: path is a text or a Path, not {self.path!r}") from None
-        if not isinstance(path, str) or not path or "\0" in path:
+        if not isinstance(path, str) or not path or _IMPOSSIBLE.search(path):
             raise ConfigError(f"File: path is the name of a JSON or TOML file, not {path!r}")
         object.__setattr__(self, "path", os.path.abspath(path))  # noqa: PTH100 - a Path would drop what the user wrote
         form = self.format

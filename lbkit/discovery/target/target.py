@@ -52,8 +52,10 @@ def as_discovery(value: Any) -> Discovery:
     if isinstance(value, list | tuple):
         return Static(*value)
     hint = "; for a function write Callback(function)" if callable(value) else ""
+    # What else it is may hold credentials.
+    what = repr(value) if value is None or isinstance(value, int) else type(value).__name__
     raise ConfigError(
-        f"a discovery is a target such as 'dns://orders:8080', a list of endpoints or a source, not {value!r}{hint}"
+        f"a discovery is a target such as 'dns://orders:8080', a list of endpoints or a source, not {what}{hint}"
     )
 
 

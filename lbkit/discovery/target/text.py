@@ -17,8 +17,11 @@ from urllib.parse import quote, unquote
 from lbkit.errors import ConfigError
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(//)?")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-_SECRET = re.compile(r"token|secret|passw|credential|api_?key", re.IGNORECASE)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_BYTES = re.compile(r"[\udc80-\udcff]")
+"""How Python writes the bytes of file names that are no text."""
+_SECRET = re.compile(r"token|secret|passw|pwd|credential|auth|api_?key|access_?key", re.IGNORECASE)
+_NAMED = re.compile(r"[?&#;]([^?&#;=]*)=")
 _OPTION = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 _PATHS = ("file", "unix")
 """Schemes whose names are paths in the file system, where an @ is a letter like any other."""
@@ -99,7 +102,9 @@ def cut(text: str) -> TargetText:
     start = len(scheme) + 1
     question = text.find("?")
     end = question if question >= 0 else len(text)
-    if scheme not in _PATHS and "@" in text[:end]:
+    # A name in Consul may have an @ in it, written %40. Nothing else may.
+    before = text[:end] if scheme.startswith("consul") else unquote(text[:end])
+    if scheme not in _PATHS and "@" in before:
         raise ConfigError(f"a {scheme} target has no credentials: write it without what stands before the '@'")
     options = _options(text, end + 1)
     sharp = text.find("#")
@@ -121,7 +126,7 @@ def _options(text: str, start: int) -> tuple[Option, ...]:
         middle = start + len(name)
         if not _OPTION.fullmatch(name):
             raise ConfigError("a target's options are written ?name=value&name=value, with names of letters and _")
-        if _SECRET.search(name) and not name.lower().endswith("file"):
+        if _is_secret(name):
             raise ConfigError(
                 f"a target holds no secrets, for it is shown in logs: leave out {name}; "
                 "for Consul write token_file=..., or set CONSUL_HTTP_TOKEN"
@@ -142,7 +147,7 @@ def check_characters(text: str) -> None:
     Raises:
         ConfigError: There is a control character, or white space around the target.
     """
-    found = _CONTROL.search(text)
+    found = _CONTROL.search(_BYTES.sub("?", text) if scheme_of(text) in _PATHS else text)
     if found is not None:
         raise wrong(text, f"a target has no control characters, such as {found[0]!r}", Piece("", *found.span()))
     if text != text.strip():
@@ -151,7 +156,8 @@ def check_characters(text: str) -> None:
 
 def wrong(text: str, message: str, *pieces: Piece | None) -> ConfigError:
     """Return an error that shows the target with the pieces marked, unless the target might hold credentials."""
-    if "@" in text and scheme_of(text) not in _PATHS:
+    message = "\n".join(_CONTROL.sub("?", line) for line in message.split("\n"))
+    if _may_hold_credentials(text):
         return ConfigError(message)
     marks = [" "] * (len(text) + 1)
     for piece in pieces:
@@ -161,6 +167,21 @@ def wrong(text: str, message: str, *pieces: Piece | None) -> ConfigError:
     return ConfigError("\n".join((message, f"  {shown}", f"  {''.join(marks)}".rstrip())).rstrip())
 
 
+def _may_hold_credentials(text: str) -> bool:
+    if any(_is_secret(name) for name in _NAMED.findall(text)):
+        return True
+    scheme = scheme_of(text)
+    if scheme not in _PATHS:
+        # Encoded, and as the wide @ that some normalise, too.
+        return bool(re.search("[@\uff20\ufe6b]", unquote(text)))
+    authority = text[len(scheme) + 1 :].removeprefix("//").partition("/")[0]
+    return text.startswith("//", len(scheme) + 1) and "@" in unquote(authority)
+
+
+def _is_secret(name: str) -> bool:
+    return _SECRET.search(name) is not None and not name.lower().endswith("file")
+
+
 def spell(scheme: str, authority: str, name: str, options: Mapping[str, object]) -> str:
     """Put a target together; options that are "", False, None or () are left out. `cut` reads it back.
 
@@ -168,7 +189,7 @@ def spell(scheme: str, authority: str, name: str, options: Mapping[str, object])
     'consul:///orders?tag=v2&tag=eu&stale=true'
     """
     pairs = [f"{key}={_value(one)}" for key, value in options.items() for one in _each(value)]
-    name = quote(name, safe="/:[],$!'()*;=~").removeprefix("/")
+    name = quote(name, safe="/:[],$!'()*;=~", errors="surrogateescape").removeprefix("/")
     return f"{scheme}://{authority}/{name}" + ("?" + "&".join(pairs) if pairs else "")
 
 
