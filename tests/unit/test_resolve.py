@@ -4,6 +4,7 @@ import io
 import json
 import math
 import queue
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import anyio
@@ -144,6 +145,13 @@ def test_the_tables_are_as_wide_as_they_need_be():
 def test_nothing_that_a_source_answers_acts_on_the_terminal():
     """Labels and messages come from elsewhere; what is printable stays."""
     assert visible("\x1b[2Jé\r\n\u202e") == "\\x1b[2Jé\\r\\n\\u202e"
+    out = io.StringIO()
+    view = PlainView(out)
+    view.show(View("t", (SourceStats("s", "stale", "\x1b[2J", 1, 1.0, 1.0),), (replace(A, metadata={"a": "\x1b[2J"}),)))
+    view.tell(SourceChanged("c", "s", SourceState.LIVE, SourceState.STALE, "\x1b[2J", 1), AT)
+    view.tell(change((), (replace(A, zone="\x1b[2J"),)), AT)
+    assert out.getvalue().count("\\x1b[2J") == 4
+    assert "\x1b" not in out.getvalue()
 
 
 def test_no_endpoints_is_exit_code_1_with_the_reason_on_stderr(source, capsys):

@@ -118,6 +118,7 @@ def test_unchanged_content_is_no_event():
             source.say("a:80", "b:80")
         eventually(lambda: source.asked > 20)
         assert [type(one).__name__ for one in told] == ["EndpointAdded", "EndpointAdded", "SourceChanged"]
+        assert cluster.balancer.snapshot.version == 1
 
 
 def test_a_first_call_waits_for_the_membership_and_no_longer_than_it_may():

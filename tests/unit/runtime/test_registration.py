@@ -242,6 +242,17 @@ def test_async_leaving_blocks_no_loop_and_is_not_cut_short(agent):
     assert [request.path.split("/")[4] for request in agent.requests[-2:]] == ["maintenance", "deregister"]
 
 
+def test_leaving_waits_for_no_request_that_is_under_way(agent):
+    """Its answer is of no interest any more, and a frozen agent would take all the time there is."""
+    agent.reply = None
+    mine = register(wait=False)
+    mine.open()
+    eventually(lambda: agent.requests)
+    agent.reply = AgentReply(200)
+    mine.close()
+    assert agent.requests[-1].path == "/v1/agent/service/deregister/o1"
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_in_the_child_of_a_fork_all_is_without_effect(agent):
