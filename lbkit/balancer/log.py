@@ -43,11 +43,12 @@ def _log_source(event: SourceChanged) -> None:
     fine = event.after.value == "live" and not event.problem
     logger.log(
         logging.INFO if fine else logging.WARNING,
-        "%s: source %s is %s with %d endpoints (was %s)%s",
+        "%s: source %s is %s with %d endpoint%s (was %s)%s",
         event.cluster,
         event.source,
         event.after.value,
         event.endpoints,
+        "" if event.endpoints == 1 else "s",
         event.before.value,
         f": {event.problem}" if event.problem else "",
         extra={

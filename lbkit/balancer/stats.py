@@ -85,7 +85,8 @@ class SourceStats:
 
     def __str__(self) -> str:
         age = "no answer yet" if self.age_s is None else f"answered {self.age_s:.1f} s ago"
-        text = f"source {self.source}: {self.state}, {self.endpoints} endpoints, {age}"
+        count = f"{self.endpoints} endpoint{'' if self.endpoints == 1 else 's'}"
+        text = f"source {self.source}: {self.state}, {count}, {age}"
         return f"{text}; {self.problem}" if self.problem else text
 
 

@@ -26,7 +26,7 @@ _HINTS = {
     "no path to datacenter": "Consul knows no such datacenter, or has lost its way to it",
     "boolean expression": "the filter is not valid",
     "acl not found": "Consul does not know this token",
-    "permission denied": "the token may not read this",
+    "permission denied": "the token, or nobody without one, may not do this",
     # Last, for the agent passes on what servers say with these words before it.
     "rpc error": "the agent cannot reach a server of Consul's",
 }

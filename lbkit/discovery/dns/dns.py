@@ -15,7 +15,7 @@ from lbkit.core.endpoint import Endpoint
 from lbkit.discovery.base import Found, Upkeep
 from lbkit.discovery.checks import check_port
 from lbkit.discovery.dns.addresses import AddressBook, shown
-from lbkit.discovery.dns.options import HURRY_S, Terms, settle_terms
+from lbkit.discovery.dns.options import HURRY_S, Terms, settle_terms, target_of
 from lbkit.discovery.dns.records import Answer, DnsQuery, checked_name
 from lbkit.errors import ConfigError, DiscoveryError
 
@@ -38,7 +38,8 @@ class Dns:
         timeout: Seconds for one answer, all servers and repetitions included; 5 as in the system's resolver.
         min_ttl, max_ttl: What a TTL counts as at least and at most, in seconds. 1 s by default, which bounds the
             questions where servers say 0; 300 s, for a TTL of days is a mistake that would hide changes.
-        empty_grace: Seconds to keep the last good endpoints when the name has none any more; see `Upkeep`.
+        empty_grace: Seconds to keep the last good endpoints when the name has no addresses any more; see `Upkeep`. A name
+            that does not exist any more (NXDOMAIN) is a failure of the source and not an empty answer.
         allow: Networks that the addresses must be in, such as `"10.0.0.0/8"`; everything else is dropped.
 
     Raises:
@@ -61,7 +62,9 @@ class Dns:
     def __post_init__(self) -> None:
         host = checked_name(self.host, f'{type(self).__name__}("orders.internal", 8080)')
         if host.rstrip(".").rpartition(".")[2].isdigit():
-            raise ConfigError(f"Dns: {self.host!r} is an address and needs no DNS: write Static({self.host!r})")
+            raise ConfigError(
+                f"Dns: {self.host!r} is an address and needs no DNS: write Static('{self.host}:{self.port}')"
+            )
         check_port("Dns: port", self.port)
         object.__setattr__(self, "host", host)
         object.__setattr__(self, "_terms", settle_terms(self))
@@ -76,7 +79,7 @@ class Dns:
         return DnsWatch(self.host, self.port, self._terms, rng)
 
     def __str__(self) -> str:
-        return f"dns://{self.host}:{self.port}"
+        return target_of(self, "dns", f"{self.host}:{self.port}")
 
 
 class DnsWatch:

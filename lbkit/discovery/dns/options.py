@@ -7,6 +7,7 @@ the random part comes on top of it: nothing is asked more often than the floor s
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from typing import Any
 from lbkit.discovery.allow import Allow
 from lbkit.discovery.checks import check_limit, check_pause, read_texts
 from lbkit.discovery.dns.records import DnsQuery, checked_name
+from lbkit.discovery.target.text import spell
 from lbkit.errors import ConfigError
 
 AHEAD_RATIO = 0.80
@@ -29,6 +31,11 @@ PORT = 53
 
 
 _NAMESERVER = re.compile(r"(?:\[(?P<six>[^]]+:[^]]+)\]|(?P<four>[0-9.]+))(?::(?P<port>[0-9]{1,5}))?")
+_DEFAULTS = {
+    "search": True, "family": None, "timeout": 5.0, "min_ttl": 1.0, "max_ttl": 300.0, "empty_grace": math.inf,
+    "allow": (), "verify_target": False,
+}  # fmt: skip
+"""Options of both sources."""
 _KINDS = {None: ("A", "AAAA"), 4: ("A",), 6: ("AAAA",)}
 
 
@@ -59,6 +66,17 @@ class Terms:
             ttl = min(ttl, max(UNSURE_S, self.min_ttl))
         spread = SPREAD_RATIO * rng.random()
         return max(ttl * (AHEAD_RATIO + spread), self.min_ttl * (1.0 + spread))
+
+
+def target_of(config: Any, scheme: str, name: str) -> str:
+    """Return the target string of a `Dns` or `DnsSrv`: with all that was given, so that two are told apart."""
+    options = {
+        key: "false" if one is False else one
+        for key, default in _DEFAULTS.items()
+        if (one := getattr(config, key, default)) != default
+    }
+    target = spell(scheme, ",".join(config.nameservers), name, options)
+    return target if config.nameservers else target.replace(":///", "://", 1)
 
 
 def settle_terms(config: Any) -> Terms:

@@ -19,7 +19,7 @@ from random import Random
 from lbkit.core.endpoint import Endpoint
 from lbkit.discovery.base import Found, Upkeep
 from lbkit.discovery.dns.addresses import AddressBook, Addresses, shown
-from lbkit.discovery.dns.options import HURRY_S, Terms, settle_terms
+from lbkit.discovery.dns.options import HURRY_S, Terms, settle_terms, target_of
 from lbkit.discovery.dns.records import Answer, DnsQuery, Record, Srv, by_name, chain, checked_name
 from lbkit.discovery.wording import NAMED, some
 from lbkit.errors import DiscoveryError
@@ -77,7 +77,7 @@ class DnsSrv:
         return SrvWatch(self.name, self._terms, rng, verify_target=self.verify_target)
 
     def __str__(self) -> str:
-        return f"dns+srv://{self.name}"
+        return target_of(self, "dns+srv", self.name)
 
 
 class SrvWatch:

@@ -30,7 +30,7 @@ def texts(value: str) -> str:
 def number(value: str) -> float:
     """Read a number of seconds, or `inf`."""
     if value != "inf" and not _NUMBER.fullmatch(value):
-        raise ValueError("must be a number, such as 2.5, or inf")
+        raise ValueError("must be a number without a unit, such as 2.5")
     return float(value)
 
 

@@ -137,7 +137,7 @@ def test_a_failure_goes_to_the_next_agent_and_stays_there() -> None:
         (500, "rpc error getting client: failed to get conn: dial tcp: connection refused", "cannot reach a server"),
         (500, "No path to datacenter", "no such datacenter"),
         (400, "Failed to create boolean expression evaluator: 1:1", "filter is not valid"),
-        (403, "Permission denied", "the token may not read this"),
+        (403, "Permission denied", "the token, or nobody without one, may not do this"),
         (403, "rpc error making call: ACL not found", "does not know this token"),
         (403, "", "ACLs refuse this"),
         (429, "slow down", "limits requests"),
