@@ -8,7 +8,7 @@ import anyio.to_thread
 import pytest
 import trustme
 
-from lbkit.discovery import consul_asking
+from lbkit.discovery.consul import asking
 from lbkit.discovery.consul.consul import Consul as Source
 from lbkit.discovery.consul.query import ConsulQuery
 from lbkit.discovery.consul.reply import AgentReply, AgentRequest
@@ -192,7 +192,7 @@ def test_a_consul_that_was_killed_and_has_lost_its_state_is_followed_again():
 
 def test_a_frozen_consul_is_noticed_and_found_again_when_it_thaws(monkeypatch):
     """Its kernel goes on taking connections; the time limit of the query is what notices."""
-    monkeypatch.setattr(consul_asking, "ANSWER_S", 1.0)
+    monkeypatch.setattr(asking, "ANSWER_S", 1.0)
 
     async def main():
         with Consul() as consul:
