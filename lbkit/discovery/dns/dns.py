@@ -38,8 +38,8 @@ class Dns:
         timeout: Seconds for one answer, all servers and repetitions included; 5 as in the system's resolver.
         min_ttl, max_ttl: What a TTL counts as at least and at most, in seconds. 1 s by default, which bounds the
             questions where servers say 0; 300 s, for a TTL of days is a mistake that would hide changes.
-        empty_grace: Seconds to keep the last good endpoints when the name has no addresses any more; see `Upkeep`. A name
-            that does not exist any more (NXDOMAIN) is a failure of the source and not an empty answer.
+        empty_grace: Seconds to keep the last good endpoints when the name has no addresses any more; see `Upkeep`. A
+            name that does not exist any more (NXDOMAIN) is a failure of the source and not an empty answer.
         allow: Networks that the addresses must be in, such as `"10.0.0.0/8"`; everything else is dropped.
 
     Raises:

@@ -89,7 +89,7 @@ def test_a_failure_keeps_the_last_good_set_and_is_shown():
         eventually(lambda: cluster.stats().sources[0].state == "stale")
         [shown] = cluster.stats().sources
         assert (shown.source, shown.problem, shown.endpoints) == ("mine", "no leader", 1)
-        assert "source mine: stale, 1 endpoints" in str(cluster.stats()) and "no leader" in str(cluster.stats())
+        assert "source mine: stale, 1 endpoint," in str(cluster.stats()) and "no leader" in str(cluster.stats())
         assert cluster.stats().to_json()
         assert ids(cluster) == ["a:80"]
         source.say("a:80")

@@ -169,7 +169,8 @@ def test_a_config_is_a_value_with_a_name():
     one = Dns("Orders.Internal", 8080, nameservers=["10.0.0.2"], allow=["10.0.0.0/8"], search=["a.b"])
     assert one == Dns("orders.internal", 8080, nameservers=("10.0.0.2",), allow=("10.0.0.0/8",), search=("a.b",))
     assert len({one, Dns("orders.internal", 8080)}) == 2
-    assert str(one) == "dns://orders.internal:8080"
+    assert str(one) == "dns://10.0.0.2/orders.internal:8080?search=a.b&allow=10.0.0.0/8"
+    assert str(Dns("orders.internal", 8080)) == "dns://orders.internal:8080"
     assert one.upkeep.hurry_s == 1.0
     assert Dns("a", 1, empty_grace=3.0).upkeep.empty_grace == 3.0
     assert Dns("bücher.example", 80).host == "xn--bcher-kva.example"

@@ -274,7 +274,7 @@ def test_targets_and_addresses_must_be_on_the_allow_list():
 def test_a_config_is_a_value_with_a_name():
     """Hashable, and shown as its target string."""
     one = DnsSrv("_HTTP._tcp.Orders.example", nameservers=["10.0.0.2"])
-    assert str(one) == "dns+srv://_http._tcp.orders.example"
+    assert str(one) == "dns+srv://10.0.0.2/_http._tcp.orders.example"
     assert one == DnsSrv("_http._tcp.orders.example", nameservers=("10.0.0.2",))
     assert len({one}) == 1
     assert one.upkeep.hurry_s == 1.0

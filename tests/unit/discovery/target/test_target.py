@@ -145,13 +145,23 @@ def test_the_environment_is_the_processs(monkeypatch):
 
 NAMES = st.text("abcxyz019-", min_size=1, max_size=8).map(lambda text: f"x{text}x")
 SECONDS = st.floats(1e-9, 1e20) | st.sampled_from([1e6, 1e-5, 1e16, 0.1]) | st.integers(1, 10**6)
+DNS_OPTIONS = {
+    "nameservers": st.lists(st.sampled_from(["10.0.0.2", "10.0.0.3:5353", "[::1]:53"]), max_size=3).map(tuple),
+    "search": st.booleans() | st.lists(NAMES, min_size=1, max_size=2).map(tuple),
+    "family": st.sampled_from([None, 4, 6]),
+    "timeout": st.floats(1e-9, 1e9),
+    "min_ttl": st.floats(1e-9, 1.0),
+    "max_ttl": st.floats(1.0, 1e9),
+    "empty_grace": SECONDS | st.just(float("inf")),
+    "allow": st.lists(st.sampled_from(["10.0.0.0/8", "fd00::/8", ".internal"]), max_size=2, unique=True).map(tuple),
+}
 SOURCES = (
     st.builds(
         File, st.text(min_size=1, max_size=12).filter(lambda text: "\0" not in text).map("/dir/{}".format),
         format=st.sampled_from(["json", "toml"]), every=SECONDS, empty_grace=SECONDS | st.just(float("inf")),
     )
-    | st.builds(Dns, NAMES, st.integers(1, 65535))
-    | st.builds(DnsSrv, NAMES)
+    | st.builds(Dns, NAMES, st.integers(1, 65535), **DNS_OPTIONS)
+    | st.builds(DnsSrv, NAMES, verify_target=st.booleans(), **DNS_OPTIONS)
     | st.builds(
         Consul, st.text(st.characters(codec="utf-8"), min_size=1, max_size=12).filter(str.strip),
         agent=st.none() | st.lists(NAMES.map("http://{}:80".format), min_size=1, max_size=3).map(tuple),

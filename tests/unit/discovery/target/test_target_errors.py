@@ -51,12 +51,12 @@ MARKED = [
                           ^^^^^^
     """,
     """
-    timeout must be a number, such as 2.5, or inf, not '3s'
+    timeout must be a number without a unit, such as 2.5, not '3s'
       dns://o:80?timeout=3s&family=4
                          ^^
     """,
     """
-    timeout must be a number, such as 2.5, or inf, not '1e999'
+    timeout must be a number without a unit, such as 2.5, not '1e999'
       dns://o:80?timeout=1e999
                          ^^^^^
     """,
