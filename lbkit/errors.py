@@ -4,6 +4,7 @@
      ├─ ConfigError           the call is wrong: fix it (also a ValueError)
      ├─ NoEndpointAvailable   nothing may be used now: wait, shed load, or look at `.reasons` (also a ConnectionError)
      │   └─ NotReady          no membership is known yet: wait for the first snapshot
+     ├─ CircuitOpen           a guard refuses the call: do without, or come back later (also a ConnectionError)
      ├─ DeadlineExceeded      the overall deadline has passed (also a TimeoutError)
      ├─ DiscoveryError        the source of endpoints failed
      ├─ ClusterClosed         the cluster was closed: make a new one
@@ -68,6 +69,30 @@ class NotReady(NoEndpointAvailable):
     def _message(self) -> str:
         text = f"{self.cluster}: no membership is known yet"
         return f"{text}: {self.waits_for}" if self.waits_for else text
+
+
+class CircuitOpen(LbkitError, ConnectionError):  # noqa: N818 - says the state
+    """A circuit breaker that is used alone refuses the call: nothing was called.
+
+    Attributes:
+        name: Name of the guard.
+        state: "open", "half_open" (its trials are out) or "forced_open".
+        cause: Why it is so, in a few words.
+        retry_after_s: Seconds until a call may be let through, or None where no time is known.
+    """
+
+    def __init__(self, name: str, state: str, cause: str, retry_after_s: float | None = None) -> None:
+        self.name = name
+        self.state = state
+        self.cause = cause
+        self.retry_after_s = retry_after_s
+        text = f"{name}: the circuit is {state} ({cause})"
+        if retry_after_s is not None:
+            text += f"; it may be tried again in {retry_after_s:.3g} s"
+        super().__init__(text)
+
+    def __reduce__(self) -> tuple[type[CircuitOpen], tuple[str, str, str, float | None]]:
+        return type(self), (self.name, self.state, self.cause, self.retry_after_s)
 
 
 class DeadlineExceeded(LbkitError, TimeoutError):  # noqa: N818 - gRPC's and Go's name for it

@@ -111,15 +111,20 @@ class Balancer:
                 self._counts.calls += 1
                 self._budget.deposit(now)
             ready = roster.ready
-            node = roster.take_trial(info) if roster.probing and (info.may_probe or not ready) else None
-            probe = node is not None
-            if node is None:
-                node = self._choose(info, now) if ready else self._choose_kept_out(info)
+            trial = roster.take_trial(info, now) if roster.probing and (info.may_probe or not ready) else None
+            node: Node | None
+            if trial is not None:
+                node = trial[0]
+            elif ready:
+                node = self._choose(info, now)
+            else:
+                node = self._choose_kept_out(info)
             if node is not None:
                 node.in_flight += 1
                 node.picks += 1
                 self._counts.attempts += 1
-                lease = Lease(self, node, now, node.health.circuit.generation, probe)
+                ticket = node.health.circuit.generation if trial is None else trial[1]
+                lease = Lease(self, node, now, ticket, trial is not None)
             else:
                 error = self._nothing(now)
         if self._news:
@@ -139,11 +144,11 @@ class Balancer:
                 latency_s = (lease.head_at or now) - lease.started
                 if lease.state == REPORTED:  # news from the body: never a second success
                     if outcome.result is not Result.OK:
-                        self._record(node, lease.generation, outcome, latency_s, now, probe=False)
-                elif outcome.result is Result.OK and not lease.probe and not node.health.circuit.failures:
+                        self._record(node, lease.ticket, outcome, latency_s, now, probe=False)
+                elif outcome.result is Result.OK and not lease.probe and not node.health.circuit.hears_ok:
                     self._good(node, outcome, latency_s, now)
                 else:
-                    self._record(node, lease.generation, outcome, latency_s, now, probe=lease.probe)
+                    self._record(node, lease.ticket, outcome, latency_s, now, probe=lease.probe)
                 lease.state = REPORTED
             if end:
                 lease.state = RELEASED
@@ -202,9 +207,7 @@ class Balancer:
         if node.listed and self._observe is not None:
             self._observe(node, outcome, latency_s, now)
 
-    def _record(
-        self, node: Node, generation: int, outcome: Outcome, latency_s: float, now: float, *, probe: bool
-    ) -> None:
+    def _record(self, node: Node, ticket: int, outcome: Outcome, latency_s: float, now: float, *, probe: bool) -> None:
         result = outcome.result
         if result is Result.OK:
             self._good(node, outcome, latency_s, now)
@@ -215,7 +218,7 @@ class Balancer:
                 node.failures += 1
                 self._counts.failures += 1
         health = node.health
-        changed = health.circuit.record(result, generation, probe=probe, now=now)
+        changed = health.circuit.record(result, ticket, now=now, took_s=latency_s)
         if outcome.retry_after_s and result is Result.OVERLOADED:
             changed |= health.pause.extend(now + min(outcome.retry_after_s, RetryPolicy.CAP_S))
         if changed:
@@ -231,10 +234,10 @@ class Balancer:
     def _settle_abandoned(self, now: float) -> None:
         dropped = 0
         while self.abandoned:
-            node, generation, probe, started = self.abandoned.popleft()
+            node, ticket, probe, started = self.abandoned.popleft()
             if started <= self._forked_at and self._roster.nodes.get(node.endpoint.id) is not node:
                 continue  # the copy of a lease that the parent process holds
-            self._record(node, generation, CANCELLED, 0.0, now, probe=probe)
+            self._record(node, ticket, CANCELLED, 0.0, now, probe=probe)
             self._free(node)
             dropped += 1
         if dropped:

@@ -33,17 +33,17 @@ class Lease:
         endpoint: Where to send.
         started: The balancer's clock when the lease was given, in seconds.
         head_at: When the head of the answer came, on the same clock; None until `mark_head`.
-        node, generation, probe, state: The balancer's own.
+        node, ticket, probe, state: The balancer's own.
     """
 
-    __slots__ = ("_balancer", "endpoint", "generation", "head_at", "node", "probe", "started", "state")
+    __slots__ = ("_balancer", "endpoint", "head_at", "node", "probe", "started", "state", "ticket")
 
-    def __init__(self, balancer: Balancer, node: Node, started: float, generation: int, probe: bool) -> None:
+    def __init__(self, balancer: Balancer, node: Node, started: float, ticket: int, probe: bool) -> None:
         self._balancer = balancer
         self.node = node
         self.endpoint: Endpoint = node.endpoint
         self.started = started
-        self.generation = generation
+        self.ticket = ticket
         self.probe = probe
         self.head_at: float | None = None
         self.state = HELD
@@ -81,7 +81,7 @@ class Lease:
     def __del__(self) -> None:
         if self.state != RELEASED:
             probe = self.probe and self.state == HELD
-            self._balancer.abandoned.append((self.node, self.generation, probe, self.started))
+            self._balancer.abandoned.append((self.node, self.ticket, probe, self.started))
 
     def __repr__(self) -> str:
         return f"<Lease {self.endpoint} {('held', 'reported', 'released')[self.state]}>"

@@ -236,8 +236,11 @@ class Roster:
         if last.endpoint.priority > node.endpoint.priority:
             self.probing = dict.fromkeys(sorted(self.probing, key=lambda node: node.endpoint.priority))
 
-    def take_trial(self, info: PickInfo) -> Node | None:
-        """Use a trial of a half-open endpoint: one that the call has not tried yet, or any where none is ready."""
+    def take_trial(self, info: PickInfo, now: float) -> tuple[Node, int] | None:
+        """Use a trial of a half-open endpoint: one that the call has not tried yet, or any where none is ready.
+
+        Returns the node and the ticket for the trial's result.
+        """
         for node in self.probing:
             if node.endpoint.id not in info.tried:
                 break
@@ -245,15 +248,24 @@ class Roster:
             if self.ready or not self.probing:
                 return None
             node = next(iter(self.probing))
-        node.health.circuit.take_permit()
+        ticket = node.health.circuit.take_permit(now)
         if not node.health.circuit.permits:
             del self.probing[node]
-        return node
+        self._date(node)
+        return node, ticket
 
     def return_trial(self, node: Node) -> None:
-        """Give a trial that came to no verdict out again."""
-        if node in self._out and node not in self.probing:
-            self._offer_trials(node)
+        """Take note that a trial has ended without a verdict; it may be given out again."""
+        if node.standing is Standing.HALF_OPEN and node in self._out:
+            self._date(node)
+            if node not in self.probing:
+                self._offer_trials(node)
+
+    def _date(self, node: Node) -> None:
+        # A trial that is out holds up the next one for a limited time: it begins and ends with the oldest of them.
+        node.until = node.health.circuit.due
+        self._dues.put(node)
+        self.next_due = self._dues.first()
 
     def standby(self, tried: Sequence[str]) -> Node | None:
         """Return the least used untried node of the best tier behind the picker's, or None."""

@@ -8,6 +8,7 @@ endpoint asked for (a pause by Retry-After), what its record says (the circuit).
     ready      no gate objects                                           yes
     half_open  only the circuit objects, and it has a trial to give      exactly the trials
     open       the circuit is open                                       no, unless the cluster fails open
+    forced_open  someone has opened the circuit                          never
     paused     429 or 503 with Retry-After                               no, unless the cluster fails open
     draining   an operator took it out                                   never
     weight_0   its weight is 0                                           never
@@ -19,7 +20,7 @@ import enum
 import math
 from typing import Protocol
 
-from lbkit.breaker import Circuit, State
+from lbkit.breaker import Circuit, Mode, State
 
 
 class Standing(enum.Enum):
@@ -28,6 +29,7 @@ class Standing(enum.Enum):
     READY = "ready"
     HALF_OPEN = "half_open"
     OPEN = "open"
+    FORCED_OPEN = "forced_open"
     PAUSED = "paused"
     DRAINING = "draining"
     WEIGHT_ZERO = "weight_0"
@@ -81,14 +83,17 @@ class CircuitGate:
         self.circuit = circuit
 
     def objection(self, now: float) -> Standing | None:
-        """Object unless the circuit is closed."""
-        self.circuit.advance(now)
-        if self.circuit.state is State.CLOSED:
+        """Object unless the circuit is closed, or only counts."""
+        circuit = self.circuit
+        circuit.advance(now)
+        if not circuit.refuses:
             return None
-        return Standing.OPEN if self.circuit.state is State.OPEN else Standing.HALF_OPEN
+        if circuit.mode is Mode.FORCED_OPEN:
+            return Standing.FORCED_OPEN
+        return Standing.OPEN if circuit.state is State.OPEN else Standing.HALF_OPEN
 
     def due(self) -> float:
-        """Return when the circuit becomes half-open."""
+        """Return when the circuit becomes half-open, or has a trial to give again."""
         return self.circuit.due
 
 

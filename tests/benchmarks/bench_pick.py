@@ -67,7 +67,7 @@ def balancer(scheduler: Scheduler, count: int, *, open_ratio: float = 0.0) -> Ba
     if open_ratio:
         now = made.clock()
         for node in list(made._roster.nodes.values())[: int(count * open_ratio)]:
-            node.health.circuit.record(Result.ERROR, node.health.circuit.generation, probe=False, now=now)
+            node.health.circuit.record(Result.ERROR, node.health.circuit.generation, now=now)
         made.apply(snapshot(count))  # one listing for all; failing one by one would list them anew each time
     return made
 

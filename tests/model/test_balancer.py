@@ -186,7 +186,7 @@ class BalancerModel(RuleBasedStateMachine):
         for name in self.members:
             circuit = roster.nodes[f"{name}:80"].health.circuit
             trials = sum(
-                lease.probe and lease.state == 0 and lease.generation == circuit.generation
+                lease.probe and lease.state == 0 and circuit.is_out(lease.ticket)
                 for lease, life in self.leases
                 if life == (name, self.lives[name])
             )

@@ -1,4 +1,7 @@
-"""Random walks over the circuit breaker beside a model of its table: whatever happens, they agree."""
+"""Random walks over the circuit breaker beside a model of its table: whatever happens, they agree.
+
+The model is naive: it keeps all calls and all permits in lists and counts them anew each time.
+"""
 
 import math
 from random import Random
@@ -7,37 +10,54 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from lbkit.breaker import Circuit, CircuitBreaker, State
+from lbkit.breaker import Circuit, CircuitBreaker, Mode, State
 from lbkit.core.outcome import Result
 from lbkit.errors import LeaseMisuse
 
 FAILED = {Result.ERROR, Result.UNREACHABLE, Result.NO_ANSWER}
+NEUTRAL = {Result.CANCELLED, Result.OVERLOADED}
+RATES = st.none() | st.sampled_from([0.25, 0.5, 1.0])
 
 
 class CircuitModel(RuleBasedStateMachine):
-    """Attempts begin and end in any order; time passes; the model is the table in the module's docstring."""
+    """Attempts begin and end in any order, or never; time passes; the model is the table in the module's docstring."""
 
     @initialize(
-        failures=st.integers(1, 4),
+        failures=st.none() | st.integers(1, 4),
         probes=st.integers(1, 3),
-        open_s=st.sampled_from([0.5, 1.0]),
-        open_max_s=st.sampled_from([1.0, 4.0, 30.0]),
+        spans=st.sampled_from([(0.5, 1.0), (1.0, 4.0), (1.0, 30.0)]),
+        rates=st.tuples(RATES, RATES),
+        window=st.sampled_from([{"window_calls": 5}, {"window_s": 10.0}, {"window_calls": 1}]),
+        min_calls=st.integers(1, 6),
+        mode=st.sampled_from([Mode.NORMAL, Mode.NORMAL, Mode.NORMAL, *Mode]),
     )
-    def begin(self, failures, probes, open_s, open_max_s):
+    def begin(self, failures, probes, spans, rates, window, min_calls, mode):
+        if failures is None and rates == (None, None):
+            failures = 3
         self.config = CircuitBreaker(
-            failures=failures, probes=probes, open_s=open_s, open_max_s=open_max_s, jitter_ratio=0
-        )
+            failures=failures, probes=probes, open_s=spans[0], open_max_s=spans[1], jitter_ratio=0,
+            failure_rate=rates[0], slow_rate=rates[1], slow_s=None if rates[1] is None else 1.0,
+            min_calls=min_calls, probe_max_s=7.0, mode=mode, **window,
+        )  # fmt: skip
         self.circuit = Circuit(self.config, Random(1))
         self.now = 0.0
-        self.out = []  # (the incarnation in which it began, the circuit's generation then, whether it is a trial)
-        # The model.
-        self.state = State.CLOSED
-        self.incarnation = 0
-        self.count = 0
+        self.out = []  # (the incarnation in which it began, its ticket, its permit or None)
+        self.mode = mode
+        self.start_over()
+
+    # -- the model
+
+    def start_over(self):
         self.openings = 0
-        self.due = math.inf
-        self.free = self.good = 0
         self.closed_at = -math.inf
+        self.enter(State.OPEN if self.mode is Mode.FORCED_OPEN else State.CLOSED)
+
+    def enter(self, state, *, due=math.inf):
+        self.state, self.open_until = state, due
+        self.incarnation = object()
+        self.row = self.good = 0
+        self.calls = []  # (when, failed, slow), since it closed
+        self.permits = []  # when each that is out was given
 
     def open(self):
         if self.state is State.CLOSED and self.now - self.closed_at >= self.config.open_max_s:
@@ -46,91 +66,160 @@ class CircuitModel(RuleBasedStateMachine):
         self.openings += 1
         self.enter(State.OPEN, due=self.now + span)
 
-    def enter(self, state, *, due=math.inf):
-        self.state, self.due = state, due
-        self.incarnation += 1
-        self.count = self.good = 0
-        self.free = self.config.probes if state is State.HALF_OPEN else 0
+    def look(self):
+        """Make the transition that is due; True if the state changed."""
+        if self.state is State.OPEN and self.now >= self.open_until:
+            self.enter(State.HALF_OPEN)
+            return True
+        self.permits = [one for one in self.permits if self.now < one["given"] + self.config.probe_max_s]
+        return False
+
+    def rate_is_broken(self):
+        config = self.config
+        if config.window_calls is not None:
+            calls = self.calls[-config.window_calls :]
+        else:  # a window of ten seconds is ten buckets of one
+            calls = [one for one in self.calls if int(one[0]) > int(self.now) - 10]
+        if not calls or len(calls) < min(config.min_calls, config.window_calls or config.min_calls):
+            return False
+        failed, slow = sum(one[1] for one in calls) / len(calls), sum(one[2] for one in calls) / len(calls)
+        return (config.failure_rate is not None and failed >= config.failure_rate) or (
+            config.slow_rate is not None and slow >= config.slow_rate
+        )
+
+    def take(self, result, permit, *, slow):
+        valid = any(one is permit for one in self.permits)
+        self.permits = [one for one in self.permits if one is not permit]
+        failed = result in FAILED
+        if result in NEUTRAL:
+            return
+        if self.state is State.CLOSED:
+            self.row = self.row + 1 if failed else 0
+            self.calls.append((self.now, failed, slow))
+            row = self.config.failures is not None and self.row >= self.config.failures
+            if (failed or slow) and self.mode is not Mode.DISABLED and (row or self.rate_is_broken()):
+                self.open()
+        elif self.mode is Mode.FORCED_OPEN:
+            return
+        elif self.mode is Mode.METRICS_ONLY and self.state is State.OPEN:
+            self.look()
+        else:
+            trial = valid or self.mode is Mode.METRICS_ONLY
+            if failed or slow:
+                if trial:
+                    self.open()
+                return
+            self.good += trial
+            if not trial or self.good >= self.config.probes:
+                self.enter(State.CLOSED)
+                self.closed_at = self.now
+
+    @property
+    def free(self):
+        if self.state is not State.HALF_OPEN:
+            return 0
+        return self.config.probes - len(self.permits) - (self.good if self.mode is not Mode.METRICS_ONLY else 0)
+
+    def memory(self):
+        values = [getattr(self.circuit, name) for name in Circuit.__slots__]
+        return [dict(value) if isinstance(value, dict) else value for value in values]
+
+    # -- what happens
 
     @rule(seconds=st.sampled_from([0.0, 0.1, 0.5, 1.0, 3.0, 40.0]))
     def time_passes(self, seconds):
         self.now += seconds
-        changed = self.circuit.advance(self.now)
-        due = self.state is State.OPEN and self.now >= self.due
-        if due:
-            self.enter(State.HALF_OPEN)
-        assert changed == due
+        assert self.circuit.advance(self.now) == self.look()
 
     @rule()
     def an_attempt_begins(self):
-        # In the closed state as usual; in the others because the balancer fails open.
-        self.out.append((self.incarnation, self.circuit.generation, False))
+        # In the closed state as usual; in the others because the balancer fails open, or the circuit only counts.
+        self.out.append((self.incarnation, self.circuit.generation, None))
 
-    @precondition(lambda self: self.free)
+    @precondition(lambda self: self.free > 0 and self.mode is not Mode.METRICS_ONLY)
     @rule()
     def a_trial_begins(self):
-        self.circuit.take_permit()
-        self.free -= 1
-        self.out.append((self.incarnation, self.circuit.generation, True))
+        permit = {"given": self.now}
+        self.permits.append(permit)
+        self.out.append((self.incarnation, self.circuit.take_permit(self.now), permit))
 
-    @precondition(lambda self: not self.free)
+    @precondition(lambda self: self.free <= 0)
     @rule()
     def a_trial_too_many_is_refused_and_changes_nothing(self):
-        before = [getattr(self.circuit, name) for name in Circuit.__slots__]
+        before = self.memory()
         try:
-            self.circuit.take_permit()
+            self.circuit.take_permit(self.now)
         except LeaseMisuse:
-            assert before == [getattr(self.circuit, name) for name in Circuit.__slots__]
+            assert before == self.memory()
         else:
             raise AssertionError("a trial was given that is not there")
 
     @precondition(lambda self: self.out)
-    @rule(which=st.integers(0, 50), result=st.sampled_from(Result))
-    def an_attempt_ends(self, which, result):
-        incarnation, generation, probe = self.out.pop(which % len(self.out))
-        changed = self.circuit.record(result, generation, probe=probe, now=self.now)
+    @rule(which=st.integers(0, 50), result=st.sampled_from(Result), took_s=st.sampled_from([0.0, 0.1, 1.0]))
+    def an_attempt_ends(self, which, result, took_s):
+        incarnation, ticket, permit = self.out.pop(which % len(self.out))
+        changed = self.circuit.record(result, ticket, now=self.now, took_s=took_s)
         before = self.incarnation
         if incarnation == self.incarnation:
-            self.take(result, probe=probe)
-        assert changed == (self.incarnation != before)
+            self.take(result, permit, slow=self.config.slow_s is not None and took_s >= self.config.slow_s)
+        assert changed == (self.incarnation is not before)
 
-    def take(self, result, *, probe):
-        if result in (Result.CANCELLED, Result.OVERLOADED):
-            self.free += probe
-        elif self.state is State.CLOSED:
-            self.count = self.count + 1 if result in FAILED else 0
-            if self.count >= self.config.failures:
-                self.open()
-        elif result in FAILED:
-            if probe:
-                self.open()
-        else:
-            self.good += probe
-            if not probe or self.good >= self.config.probes:
-                self.enter(State.CLOSED)
-                self.closed_at = self.now
+    @precondition(lambda self: self.out)
+    @rule(which=st.integers(0, 50))
+    def an_attempt_is_lost(self, which):
+        self.out.pop(which % len(self.out))
 
     @rule()
     def the_process_forks(self):
         self.circuit.renew()
-        self.incarnation += 1
-        if self.state is State.HALF_OPEN:
-            self.free, self.good = self.config.probes, 0
+        self.incarnation = object()
+        self.permits, self.good = [], 0 if self.state is State.HALF_OPEN else self.good
+
+    @rule(mode=st.sampled_from(Mode))
+    def someone_sets_the_mode(self, mode):
+        changed = self.circuit.set_mode(mode)
+        assert changed == (mode is not self.mode)
+        if changed:
+            self.mode = mode
+            self.start_over()
+
+    @rule()
+    def someone_resets_it(self):
+        self.circuit.reset()
+        self.start_over()
+
+    # -- what always holds
 
     @invariant()
     def they_agree(self):
-        assert self.circuit.state is self.state
-        assert self.circuit.due == self.due
-        assert self.circuit.permits == self.free
+        circuit = self.circuit
+        assert circuit.state is self.state
+        given = [one["given"] + self.config.probe_max_s for one in self.permits]
+        assert circuit.due == (min(given, default=math.inf) if self.state is State.HALF_OPEN else self.open_until)
+        if self.mode is not Mode.METRICS_ONLY:
+            assert circuit.permits == self.free
+        if self.state is State.CLOSED:
+            assert circuit.failures == self.row
 
     @invariant()
-    def the_trials_of_this_incarnation_never_exceed_their_number(self):
-        trials = sum(probe and incarnation == self.incarnation for incarnation, _, probe in self.out)
-        if self.state is State.HALF_OPEN:
-            assert trials + self.circuit.permits + self.good == self.config.probes
-        else:
+    def exactly_the_trials_are_admitted(self):
+        valid = sum(any(one is permit for one in self.permits) for *_, permit in self.out)
+        assert valid <= self.config.probes
+        assert self.circuit.permits <= self.config.probes
+        if self.state is not State.HALF_OPEN:
             assert self.circuit.permits == 0
+
+    @invariant()
+    def it_is_never_stuck(self):
+        # Where no trial can begin now, time brings the next one: also when all that are out are lost.
+        if self.mode is Mode.NORMAL and self.state is not State.CLOSED and not self.circuit.permits:
+            assert self.now < self.circuit.due < math.inf
+
+    @invariant()
+    def an_ok_is_news_wherever_it_would_change_something(self):
+        if self.state is not State.CLOSED or self.row or self.config.has_window:
+            assert self.circuit.hears_ok
 
 
 TestCircuitModel = CircuitModel.TestCase
-TestCircuitModel.settings = settings(derandomize=True, max_examples=150, stateful_step_count=40, deadline=None)
+TestCircuitModel.settings = settings(derandomize=True, max_examples=300, stateful_step_count=40, deadline=None)

@@ -100,10 +100,11 @@ class RosterModel(RuleBasedStateMachine):
     @precondition(lambda self: self.roster.probing)
     @rule(tried=st.sets(st.sampled_from(NAMES), max_size=2))
     def a_trial_is_taken(self, tried):
-        node = self.roster.take_trial(PickInfo(tuple(f"{name}:80" for name in sorted(tried))))
-        if node is not None:
+        trial = self.roster.take_trial(PickInfo(tuple(f"{name}:80" for name in sorted(tried))), self.now)
+        if trial is not None:
+            node, ticket = trial
             node.in_flight += 1
-            self.out.append((node, node.health.circuit.generation, True))
+            self.out.append((node, ticket, True))
 
     @precondition(lambda self: self.roster.ready)
     @rule(count=st.sampled_from([1, 3, 100]), tried=st.sets(st.sampled_from(NAMES), max_size=3))
@@ -122,12 +123,12 @@ class RosterModel(RuleBasedStateMachine):
     )  # fmt: skip
     def requests_end(self, which, count, result):
         for _ in range(min(count, len(self.out))):
-            node, generation, probe = self.out.pop(which % len(self.out))
-            self.settle(node, generation, result, probe=probe)
+            node, ticket, probe = self.out.pop(which % len(self.out))
+            self.settle(node, ticket, result, probe=probe)
             self.let_go(node, observed=result is Result.OK)
 
-    def settle(self, node, generation, result, *, probe):
-        if node.health.circuit.record(result, generation, probe=probe, now=self.now):
+    def settle(self, node, ticket, result, *, probe):
+        if node.health.circuit.record(result, ticket, now=self.now):
             self.roster.stand((node,), "500", self.now)
         elif probe:
             self.roster.return_trial(node)

@@ -14,7 +14,7 @@ from lbkit.health.tracker import Pause
 def tracker(*, opened=False):
     circuit = Circuit(CircuitBreaker(failures=1, jitter_ratio=0), Random(1))
     if opened:
-        circuit.record(Result.ERROR, 0, probe=False, now=0.0)
+        circuit.record(Result.ERROR, circuit.generation, now=0.0)
     return HealthTracker(circuit)
 
 
