@@ -7,10 +7,9 @@ the random part comes on top of it: nothing is asked more often than the floor s
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from ipaddress import ip_address
 from random import Random
 from typing import Any
@@ -31,11 +30,6 @@ PORT = 53
 
 
 _NAMESERVER = re.compile(r"(?:\[(?P<six>[^]]+:[^]]+)\]|(?P<four>[0-9.]+))(?::(?P<port>[0-9]{1,5}))?")
-_DEFAULTS = {
-    "search": True, "family": None, "timeout": 5.0, "min_ttl": 1.0, "max_ttl": 300.0, "empty_grace": math.inf,
-    "allow": (), "verify_target": False,
-}  # fmt: skip
-"""Options of both sources."""
 _KINDS = {None: ("A", "AAAA"), 4: ("A",), 6: ("AAAA",)}
 
 
@@ -70,11 +64,9 @@ class Terms:
 
 def target_of(config: Any, scheme: str, name: str) -> str:
     """Return the target string of a `Dns` or `DnsSrv`: with all that was given, so that two are told apart."""
-    options = {
-        key: "false" if one is False else one
-        for key, default in _DEFAULTS.items()
-        if (one := getattr(config, key, default)) != default
-    }
+    choices = [one for one in fields(config) if one.default is not MISSING and one.name != "nameservers"]
+    given = {one.name: value for one in choices if (value := getattr(config, one.name)) != one.default}
+    options = {key: "false" if value is False else value for key, value in given.items()}
     target = spell(scheme, ",".join(config.nameservers), name, options)
     return target if config.nameservers else target.replace(":///", "://", 1)
 
