@@ -290,6 +290,7 @@ class Cluster:
         self.balancer.after_fork(child=child)
         if child and self._following is not None and self._following.job is not None:
             _PARENTS.append(self._following)
+            self.balancer.on_unreachable = None
             self._open = False
         self._lifecycle.release()
 

@@ -39,6 +39,7 @@ class Job:
         self.ended = threading.Event()
         self.task: asyncio.Task[None] | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
+        self.thread: threading.Thread | None = None
         self.closed = False
 
     def close(self) -> None:
@@ -48,7 +49,7 @@ class Job:
 
     def join(self, timeout: float = CLOSE_S) -> bool:
         """Wait until it has ended; in the engine's own thread it does not wait. Returns whether it has ended."""
-        if threading.current_thread().name == THREAD_NAME:
+        if threading.current_thread() is self.thread:
             return self.ended.is_set()
         return self.ended.wait(timeout)
 

@@ -180,9 +180,9 @@ class Following:
             self._balancer.waits_for = "; ".join(f"{one.source}: {one.problem or 'no answer yet'}" for one in waiting)
         elif endpoints != self._applied:
             self._version += 1
-            self._applied = endpoints
             snapshot = Snapshot.of(endpoints, source=str(self._discovery), version=self._version)
             self._balancer.apply(snapshot, tell=False)
+            self._applied = endpoints  # not before: what could not be applied is tried again with the next answer
 
     def _tell(self) -> None:
         try:

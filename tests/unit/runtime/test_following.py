@@ -265,3 +265,33 @@ def test_only_a_static_membership_can_be_replaced():
     """`update` would be undone by the next answer."""
     with Cluster("orders", Scripted("mine")) as cluster, pytest.raises(ConfigError, match="orders follows mine"):
         cluster.update("a:80")
+
+
+def test_a_membership_that_could_not_be_taken_is_tried_again_with_the_next_answer():
+    """A picker of a user's own failed once; the source says the same as before."""
+
+    class FailsOnce:
+        def __init__(self):
+            self.ready, self.rebuilt = (), 0
+
+        def build(self, rng):
+            return self
+
+        def rebuild(self, ready, now):
+            self.rebuilt += 1
+            if self.rebuilt == 1:
+                raise RuntimeError("wrong")
+            self.ready = ready
+
+        def pick(self, info, now):
+            return self.ready[0]
+
+    source = Scripted()
+    with Cluster("orders", source, scheduler=FailsOnce()) as cluster:
+        source.say("a:80")
+        eventually(lambda: source.asked == 2)
+        source.say("a:80")
+        eventually(lambda: source.asked == 3)
+        for attempt in cluster.attempts():
+            with attempt as endpoint:
+                assert endpoint.id == "a:80"
