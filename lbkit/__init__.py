@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lbkit.core.outcome import Outcome, Result
     from lbkit.discovery import Callback, Consul, Dns, DnsSrv, Fallback, File, Merged, Static, Subset
     from lbkit.errors import (
+        CircuitOpen,
         ClusterClosed,
         ConfigError,
         DeadlineExceeded,
@@ -32,10 +33,12 @@ if TYPE_CHECKING:
     )
     from lbkit.retry import RetryBudget, RetryPolicy
     from lbkit.runtime.cluster import Cluster
+    from lbkit.runtime.guard import Guard
 
 _HOMES = {
     "Callback": "lbkit.discovery",
     "CircuitBreaker": "lbkit.breaker",
+    "CircuitOpen": "lbkit.errors",
     "Cluster": "lbkit.runtime.cluster",
     "ClusterClosed": "lbkit.errors",
     "ConfigError": "lbkit.errors",
@@ -49,6 +52,7 @@ _HOMES = {
     "FailOpen": "lbkit.balancer.empty",
     "Fallback": "lbkit.discovery",
     "File": "lbkit.discovery",
+    "Guard": "lbkit.runtime.guard",
     "LbkitError": "lbkit.errors",
     "LeaseMisuse": "lbkit.errors",
     "Merged": "lbkit.discovery",
@@ -67,6 +71,7 @@ _HOMES = {
 __all__ = [
     "Callback",
     "CircuitBreaker",
+    "CircuitOpen",
     "Cluster",
     "ClusterClosed",
     "ConfigError",
@@ -80,6 +85,7 @@ __all__ = [
     "FailOpen",
     "Fallback",
     "File",
+    "Guard",
     "LbkitError",
     "LeaseMisuse",
     "Merged",
