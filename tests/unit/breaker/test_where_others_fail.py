@@ -15,7 +15,7 @@ import trio
 
 from lbkit import CircuitBreaker, CircuitOpen
 from lbkit.breaker import Mode, State
-from tests.unit.breaker.guards import boom, counts, guard, swallow
+from tests.unit.breaker.guards import counts, guard, swallow
 
 
 def state(made):
