@@ -34,8 +34,9 @@ class PlainView:
         self._write([f"{at:%H:%M:%S}.{at.microsecond // 1000:03}  {line}" for line in _lines(news)])
 
     def _write(self, lines: Sequence[str]) -> None:
+        encoding = getattr(self._out, "encoding", None) or "utf-8"  # a pipe's may be ASCII
         for line in lines:
-            self._out.write(f"{visible(line)}\n")
+            self._out.write(visible(line).encode(encoding, "backslashreplace").decode(encoding) + "\n")
         self._out.flush()
 
 

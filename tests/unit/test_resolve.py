@@ -154,6 +154,14 @@ def test_nothing_that_a_source_answers_acts_on_the_terminal():
     assert "\x1b" not in out.getvalue()
 
 
+def test_what_a_pipe_cannot_take_is_written_in_ascii():
+    """A zone or a label may be any text, and the output's encoding is ASCII in many a container."""
+    raw = io.BytesIO()
+    out = io.TextIOWrapper(raw, encoding="ascii")
+    PlainView(out).show(View("static", (), (replace(A, zone="zoné"),)))
+    assert b"zon\\xe9" in raw.getvalue()
+
+
 def test_no_endpoints_is_exit_code_1_with_the_reason_on_stderr(source, capsys):
     """A failure at once, without waiting for the timeout."""
     source.say(DiscoveryError("no leader"))
