@@ -94,7 +94,7 @@ class Circuit:
         self.window = _window(config)
         self.mode = config.mode
         self.failures = self._succeeded = 0
-        self._start_over("start")
+        self._start_over("config")
 
     @property
     def refuses(self) -> bool:
@@ -180,7 +180,7 @@ class Circuit:
         if mode is self.mode:
             return False
         self.mode = mode
-        self._start_over(mode.value)
+        self._start_over("by hand")
         return True
 
     def reset(self) -> None:

@@ -17,7 +17,7 @@ class CircuitChanged:
         name: The guard's.
         before, after: Where it stood and where it stands.
         mode: Whether it acts on that.
-        cause: Why, such as "5 failures in a row", "time", "trial" or the mode that someone chose.
+        cause: Why, such as "5 failures in a row", "time", "trial" or "by hand".
         for_s: Seconds until that may change by itself; `inf` where only an event can change it.
     """
 

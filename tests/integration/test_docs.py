@@ -89,7 +89,7 @@ PRINTS = {
 """What a page's code must print, where its text says so."""
 
 
-EXACT = {"coming-from.md", "howto-consul.md", "howto-discovery.md"}
+EXACT = {"coming-from.md", "howto-breaker.md", "howto-consul.md", "howto-discovery.md"}
 """Pages whose code prints nothing but what the page shows after it."""
 
 

@@ -14,6 +14,7 @@ from tests.rigs.consul import Consul
 SHOWS = {
     "asgi_inner.py": r"^answers: \['a for orders', 'b for orders'\]$",
     "attempts_socket.py": r"^blocking: \{b'HELLO\\n'\}\nasync: \{b'HELLO\\n'\}$",
+    "circuit_breaker.py": r"^open -> half_open for: time\nhalf_open -> closed for: trial\n\['paid', 'paid'\]$",
     "discovery_callback.py": r"^the inventory fails: \['r0', 'r1', 'r2'\]\nstale: the inventory knows no orders$",
     "discovery_combined.py": r"^merged, all well: \['r0', 'r1'\]\nmerged, the file's are dead: \['r2'\]$",
     "discovery_consul.py": r"^(zone eu-1, weight [12]: \d+ of 100 requests\n){2}source consul://.*: live, 2 endpoints",

@@ -51,7 +51,7 @@ def test_manual_control_works_at_once_and_is_told():
     told = []
     made.subscribe(lambda change: told.append((change.before, change.after, change.mode, change.cause)))
     made.force_open()
-    with pytest.raises(CircuitOpen, match=r"payments: the circuit is forced_open \(forced_open\)$"):
+    with pytest.raises(CircuitOpen, match=r"payments: the circuit is forced_open \(by hand\)$"):
         made.call(len, "")
     made.disable()
     swallow(made, count=5)
@@ -63,7 +63,7 @@ def test_manual_control_works_at_once_and_is_told():
     made.call(len, "")
     o, c = State.OPEN, State.CLOSED
     assert told == [
-        (c, o, Mode.FORCED_OPEN, "forced_open"), (o, c, Mode.DISABLED, "disabled"), (c, c, Mode.NORMAL, "normal"),
+        (c, o, Mode.FORCED_OPEN, "by hand"), (o, c, Mode.DISABLED, "by hand"), (c, c, Mode.NORMAL, "by hand"),
         (c, o, Mode.NORMAL, "2 failures in a row"), (o, c, Mode.NORMAL, "reset"),
     ]  # fmt: skip
     assert made.stats().opened == 2
