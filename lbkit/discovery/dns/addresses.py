@@ -88,7 +88,8 @@ def _usable(records: tuple[Record, ...]) -> tuple[tuple[str, ...], list[str]]:
     for one in records:
         ip = ip_address(str(one.data))
         # What filters answer for blocked names; a connection to it would reach this very host.
-        if ip.is_unspecified or ip.is_multicast:
+        target = getattr(ip, "ipv4_mapped", None) or ip
+        if target.is_unspecified or target.is_multicast:
             refused.append(str(ip))
         else:
             usable[str(ip)] = None

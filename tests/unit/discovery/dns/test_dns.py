@@ -150,6 +150,8 @@ def test_addresses_that_nobody_can_have_are_dropped(address):
     assert ids(found) == ["10.0.0.1:80"]
     assert address in found.problem
     assert ":: cannot be connected to" in found.problem
+    found = watch().answer(both(["10.0.0.1"], [f"::ffff:{address}"]), 0.0)
+    assert ids(found) == ["10.0.0.1:80"]
     with pytest.raises(DiscoveryError, match="cannot be connected to"):
         watch().answer(both([address]), 0.0)
 
