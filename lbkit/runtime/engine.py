@@ -82,7 +82,7 @@ class Engine:
         with self._lock:
             loop = self._loop or self._start_thread()
             self._jobs.add(job)
-            job.loop = loop
+            job.loop, job.thread = loop, self._thread
             # Not in the caller's context, which may say that trio runs, or belong to a request.
             loop.call_soon_threadsafe(self._begin, job, work, context=Context())
         return job

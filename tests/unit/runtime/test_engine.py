@@ -1,5 +1,6 @@
 """The engine: one thread while there are jobs, none without, and no job that cannot be closed."""
 
+import queue
 import threading
 
 import anyio
@@ -113,3 +114,20 @@ def test_a_thread_that_could_not_be_started_is_started_by_the_next_job(engine, m
             engine.start("job", work)
     engine.stop()
     assert engine.start("job", work).join(5.0)
+
+
+def test_a_job_that_waits_for_itself_does_not_wait(engine):
+    """Such as a listener that closes its cluster: in the engine's thread it would hold up all that goes on there."""
+    said = []
+
+    async def work():
+        job = made.get(timeout=5.0)
+        job.close()
+        said.append(job.join(30.0))
+        await anyio.sleep_forever()
+
+    made = queue.SimpleQueue()
+    job = engine.start("job", work)
+    made.put(job)
+    assert job.join(5.0)
+    assert said == [False]
