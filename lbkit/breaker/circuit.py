@@ -220,12 +220,12 @@ class Circuit:
     def _open(self, cause: str, now: float) -> bool:
         config = self._config
         open_s = growing(config.open_s, config.factor, config.open_max_s, self._openings)
+        due = now + jittered(open_s, config.jitter_ratio, self._rng)
         self._openings += 1
-        self._enter(State.OPEN, cause)
-        self.due = now + jittered(open_s, config.jitter_ratio, self._rng)
+        self._enter(State.OPEN, cause, due)
         return True
 
-    def _enter(self, state: State, cause: str) -> None:
+    def _enter(self, state: State, cause: str, due: float = math.inf) -> None:
         self.state = state
         self.cause = cause
         self._last += 1
@@ -233,7 +233,7 @@ class Circuit:
         self._out.clear()
         self._succeeded = 0
         self.permits = 0
-        self.due = math.inf
+        self.due = due
         if state is State.CLOSED:
             self.failures = 0
             if self.window is not None:

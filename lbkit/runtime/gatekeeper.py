@@ -4,7 +4,9 @@
    collected and told after unlock.
 2. A closed circuit lets a call in without the lock: the state is read after the ticket, so a ticket that is out of date
    by then makes the result count for nothing.
-3. A call inside a trial, at the same gatekeeper, is part of that trial: only the outer one's result counts. If it were
+3. The collector may run in the middle of it and end a generator that is inside a guarded block, and a signal handler
+   may use the guard. So the lock lets its own thread in again; what that brings is done right after what it interrupts.
+4. A call inside a trial, at the same gatekeeper, is part of that trial: only the outer one's result counts. If it were
    refused, a function that calls another one with the same guard would never pass its trial.
 """
 
@@ -16,6 +18,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
+from functools import partial
 from random import Random
 
 from lbkit.breaker.circuit import Circuit, State
@@ -30,6 +33,7 @@ OK, CLOSED = Result.OK, State.CLOSED  # a member looked up on its class costs as
 
 PART_OF_A_TRIAL = -1
 """A ticket older than any: its result counts for nothing."""
+REFUSED = -2
 
 _trials: ContextVar[Mapping[object, int]] = ContextVar("lbkit_guard_trials")
 """The tickets of the trials that this context is inside of."""
@@ -40,8 +44,8 @@ class Gatekeeper:
     """Lets calls in, takes their results, and is told what to do. Thread-safe, right under fork."""
 
     __slots__ = (
-        "__weakref__", "_circuit", "_failed", "_ignored", "_key", "_listeners", "_lock", "_news", "_ok", "_opened",
-        "_own_rng", "_refused", "_rng", "_since", "_would_refuse", "clock", "name", "timed",
+        "__weakref__", "_busy", "_circuit", "_failed", "_ignored", "_key", "_late", "_listeners", "_lock", "_news",
+        "_ok", "_opened", "_own_rng", "_refused", "_rng", "_since", "_would_refuse", "clock", "name", "timed",
     )  # fmt: skip
 
     def __init__(
@@ -54,7 +58,9 @@ class Gatekeeper:
         self._own_rng = rng is None
         self._rng = rng or Random()
         self._circuit = Circuit(config, self._rng)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._busy = False
+        self._late: deque[Callable[[], None]] = deque()
         self._key = object()  # stands for this object in contexts, which must not keep it alive
         self._news: deque[CircuitChanged] = deque()
         self._listeners: tuple[ChangeListener, ...] = ()
@@ -76,20 +82,14 @@ class Gatekeeper:
         now = self.clock()
         error = None
         with self._lock:
-            self._advance(now)
-            circuit = self._circuit
-            ticket = circuit.generation
-            if not circuit.refuses:
-                self._would_refuse += circuit.state is State.OPEN
-            elif circuit.is_out(_trials.get(_NONE).get(self._key, PART_OF_A_TRIAL)):
-                ticket = PART_OF_A_TRIAL
-            elif circuit.permits:
-                ticket = circuit.take_permit(now)
-                _trials.set({**_trials.get(_NONE), self._key: ticket})
+            if not self._busy:
+                self._do(partial(self._advance, now))
+                ticket = self._ticket(now)
             else:
+                ticket = REFUSED if self._circuit.refuses else PART_OF_A_TRIAL
+            if ticket == REFUSED:
                 self._refused += 1
-                state = circuit.mode.value if circuit.mode is Mode.FORCED_OPEN else circuit.state.value
-                error = CircuitOpen(self.name, state, circuit.cause, self._retry_after_s(now))
+                error = self._refusal(now)
         if self._news:
             self._tell()
         if error is not None:
@@ -98,22 +98,24 @@ class Gatekeeper:
 
     def end(self, result: Result, ticket: int, began: float) -> None:
         """Take the result of a call that was let in with `ticket`, at `began` where calls are timed."""
-        circuit = self._circuit
-        if result is OK and not circuit.hears_ok:
+        if result is OK and not self._circuit.hears_ok:
             with self._lock:
                 self._ok += 1
             return
         now = self.clock()
+        took_s = now - began if self.timed else 0.0
         with self._lock:
-            if result is OK:
-                self._ok += 1
-            elif result in FAILURES:
-                self._failed += 1
-            else:
-                self._ignored += 1
-            before = circuit.state
-            if circuit.record(result, ticket, now=now, took_s=now - began if self.timed else 0.0):
-                self._changed(before, now)
+            if self._busy:
+                # No lambda: what it closed over would cost every call more than the lock does.
+                self._late.append(partial(self._settle, result, ticket, now, took_s))
+            else:  # as `_do`: this is the way of every call where a rate is a rule
+                self._busy = True
+                try:
+                    self._settle(result, ticket, now, took_s)
+                finally:
+                    self._busy = False
+                if self._late:
+                    self._do()
         trials = _trials.get(_NONE)
         if trials and trials.get(self._key) == ticket:
             _trials.set({key: one for key, one in trials.items() if key is not self._key})
@@ -124,31 +126,19 @@ class Gatekeeper:
 
     def set_mode(self, mode: Mode) -> None:
         """Act in another way from now on."""
-        now = self.clock()
-        with self._lock:
-            before = self._circuit.state
-            if self._circuit.set_mode(mode):
-                self._changed(before, now)
-        self._tell()
+        self._control(partial(self._circuit.set_mode, mode))
 
     def reset(self) -> None:
         """Forget the circuit's record."""
-        now = self.clock()
-        with self._lock:
-            before = self._circuit.state
-            self._circuit.reset()
-            if self._circuit.state is not before:
-                self._changed(before, now)
-        self._tell()
+        self._control(self._circuit.reset)
 
     def stats(self) -> GuardStats:
         """Return what is known, as values that no longer change."""
         now = self.clock()
         with self._lock:
-            self._advance(now)
+            if not self._busy:
+                self._do(partial(self._advance, now))
             circuit, window = self._circuit, self._circuit.window
-            if window is not None:
-                window.trim(now)
             stats = GuardStats(
                 name=self.name,
                 state=circuit.state,
@@ -197,12 +187,53 @@ class Gatekeeper:
     def __repr__(self) -> str:
         return f"{self.name}: {self._circuit.state.value}, {self._circuit.mode.value}"
 
-    # -- inside, under the lock but for the last
+    # -- inside, under the lock
+
+    def _do(self, *works: Callable[[], None]) -> None:
+        # Does them, and what came from this thread meanwhile.
+        self._busy = True
+        try:
+            self._late.extend(works)
+            while self._late:
+                self._late.popleft()()
+        finally:
+            self._busy = False
+
+    def _ticket(self, now: float) -> int:
+        circuit = self._circuit
+        if not circuit.refuses:
+            self._would_refuse += circuit.state is State.OPEN
+            return circuit.generation
+        if circuit.is_out(_trials.get(_NONE).get(self._key, PART_OF_A_TRIAL)):
+            return PART_OF_A_TRIAL
+        if not circuit.permits:
+            return REFUSED
+        ticket = circuit.take_permit(now)
+        _trials.set({**_trials.get(_NONE), self._key: ticket})
+        return ticket
+
+    def _refusal(self, now: float) -> CircuitOpen:
+        circuit = self._circuit
+        state = circuit.mode.value if circuit.mode is Mode.FORCED_OPEN else circuit.state.value
+        return CircuitOpen(self.name, state, circuit.cause, self._retry_after_s(now))
+
+    def _settle(self, result: Result, ticket: int, now: float, took_s: float) -> None:
+        if result is OK:
+            self._ok += 1
+        elif result in FAILURES:
+            self._failed += 1
+        else:
+            self._ignored += 1
+        before = self._circuit.state
+        if self._circuit.record(result, ticket, now=now, took_s=took_s):
+            self._changed(before, now)
 
     def _advance(self, now: float) -> None:
         before = self._circuit.state
         if self._circuit.advance(now):
             self._changed(before, now)
+        if self._circuit.window is not None:
+            self._circuit.window.trim(now)
 
     def _changed(self, before: State, now: float) -> None:
         circuit = self._circuit
@@ -216,6 +247,24 @@ class Gatekeeper:
         if circuit.state is not State.OPEN or circuit.due == math.inf:
             return None
         return max(0.0, circuit.due - now)
+
+    # -- inside, without it
+
+    def _control(self, work: Callable[[], object]) -> None:
+        now = self.clock()
+
+        def control() -> None:
+            before = self._circuit.state, self._circuit.mode
+            work()
+            if (self._circuit.state, self._circuit.mode) != before:
+                self._changed(before[0], now)
+
+        with self._lock:
+            if self._busy:
+                self._late.append(control)
+            else:
+                self._do(control)
+        self._tell()
 
     def _tell(self) -> None:
         while self._news:

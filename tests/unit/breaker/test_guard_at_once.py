@@ -1,10 +1,6 @@
 """Many at once: threads, tasks under asyncio and trio, and processes that fork."""
 
 import asyncio
-import os
-import subprocess
-import sys
-import textwrap
 import threading
 from random import Random
 
@@ -254,60 +250,3 @@ def test_blocks_of_tasks_do_not_meet():
 
     asyncio.run(main())
     assert (made.stats().state, made.stats().ok, made.stats().failed) == (State.OPEN, 1, 3)
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
-def test_a_child_has_a_whole_guard_and_the_trials_its_parent_holds():
-    """Twenty forks while threads call without a pause; in the child every lock is free and the parent's trial is due."""
-    code = """
-        import json, os, threading, warnings
-        from lbkit import *
-        from lbkit.testing import ManualClock
-        warnings.simplefilter("error")
-
-        def in_child(work):
-            child = os.fork()
-            if child == 0:
-                os._exit(0 if work() else 1)
-            return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-
-        busy = CircuitBreaker(failure_rate=0.5).guard("busy")
-        stop = threading.Event()
-        def calls():
-            while not stop.is_set():
-                busy.call(len, "")
-        threads = [threading.Thread(target=calls) for _ in range(4)]
-        for one in threads: one.start()
-        try:
-            for _ in range(20):
-                assert in_child(lambda: busy.call(len, "abc") == 3 and busy.stats().ok > 0)
-        finally:
-            stop.set()
-            for one in threads: one.join()
-
-        clock = ManualClock()
-        trial = CircuitBreaker(failures=1, jitter_ratio=0).guard("trial", clock=clock)
-        try:
-            trial.call(int, "x")
-        except ValueError:
-            pass
-        clock.advance(1.0)
-        with trial:
-            def child():
-                return trial.call(len, "abc") == 3 and trial.stats().state.value == "closed"
-            assert in_child(child)
-            assert trial.stats().state.value == "half_open"
-        assert trial.stats().state.value == "closed"
-    """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=60, check=False
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-
-
-def test_a_guard_loads_the_standard_library_alone():
-    """Who wants just a circuit breaker waits for nothing else."""
-    code = "import sys; from lbkit import Guard; Guard('x').call(len, ''); print(*{n.partition('.')[0] for n in sys.modules})"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
-    loaded = set(done.stdout.split()) - set(sys.stdlib_module_names)
-    assert not loaded & {"anyio", "httpx", "httpcore", "tenacity", "dns", "trio"}
