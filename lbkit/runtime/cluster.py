@@ -106,9 +106,8 @@ class Cluster:
             clock=clock,
             rng=rng,
         )
-        self._lifecycle = threading.Lock()
-        self._open = False
-        self._closed = False
+        self._lifecycle = threading.RLock()  # code of the user's, such as a source's, runs in `open` and may use it
+        self._open = self._opening = self._closed = False
         self._following: Following | None = None
         fork.register(self)
 
@@ -123,14 +122,20 @@ class Cluster:
         with self._lifecycle:
             if self._closed:
                 raise self._was_closed()
-            if self._open:
+            if self._open or self._opening:
                 return
-            self._following = Following(self.name, self._discovery, self.balancer, self.balancer.rng)
-            self._following.start()
+            self._opening = True
+            try:
+                self._following = Following(self.name, self._discovery, self.balancer, self.balancer.rng)
+                self._following.start()
+            finally:
+                self._opening = False
             job = self._following.job
             if job is not None:
                 weakref.finalize(self, job.close)
-            self._open = True
+                if self._closed:
+                    job.close()
+            self._open = not self._closed
         self.balancer.tell()  # outside the lock: a listener may use the cluster
 
     def _was_closed(self) -> ClusterClosed:

@@ -15,7 +15,6 @@ from random import Random
 from typing import Any
 
 import anyio
-import anyio.lowlevel
 
 from lbkit.balancer.balancer import Balancer
 from lbkit.balancer.events import SourceChanged
@@ -31,6 +30,8 @@ HURRY_S = 0.05
 """How often failed connections may make the engine look whether a source is to be asked at once, in seconds."""
 _MISHAPS = (Exception, SystemExit)
 """What code of the user's may raise; SystemExit would end the engine's thread, and with it all following."""
+AT_ONCE_S = 0.01
+"""A source that never waits keeps neither the others waiting nor a core busy: it is asked so many seconds apart."""
 
 logger = logging.getLogger("lbkit")
 
@@ -119,13 +120,15 @@ class Following:
                         await leaf.wake.wait()
                     leaf.wake = None
                     continue
-                await anyio.lowlevel.checkpoint()  # a source that never waits must not keep the others waiting
+                began = time.monotonic()
                 await self._ask(leaf)
                 try:
                     self._publish()
                 except _MISHAPS:  # of a combination or a picker of the user's own
                     logger.exception("%s: a new membership could not be taken; the one before stays", self._name)
                 self._tell()
+                if keeper.due <= time.monotonic() < began + AT_ONCE_S:
+                    await anyio.sleep(AT_ONCE_S)  # who answers without waiting, and wants to be asked again at once
         finally:
             with anyio.CancelScope(shield=True):
                 for client in leaf.clients.values():

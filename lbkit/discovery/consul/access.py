@@ -138,6 +138,8 @@ def _url(label: str, text: str) -> str:
         address = Endpoint.parse(text)
     except ConfigError as error:
         raise ConfigError(f"{label}: {error}") from None
+    if "," in address.host:
+        raise ConfigError(f"{label}: {address.host!r} is no host; several agents are a tuple of texts")
     return address.id if address.path else f"{address.scheme or 'http'}://{address.id}"
 
 

@@ -24,9 +24,10 @@ def check_name(label: str, name: str) -> None:
     """Refuse a name that is none.
 
     Raises:
-        ConfigError: It is no text, or empty.
+        ConfigError: It is no text, empty, or a step in a path.
     """
-    if not isinstance(name, str) or not name.strip() or _SURROGATE.search(name):
+    # "." and ".." would be steps in the path of a URL.
+    if not isinstance(name, str) or name.strip() in ("", ".", "..") or _SURROGATE.search(name):
         raise ConfigError(f'{label} is a name such as "orders", not {name!r}')
 
 

@@ -94,6 +94,7 @@ def refuse_options(target: TargetText) -> None:
 
 def _read(target: TargetText, known: Known) -> dict[str, Any]:
     read: dict[str, Any] = {}
+    lists: dict[str, list[str]] = {}
     for option in target.options:
         name = option.name.text
         if name not in known:
@@ -101,12 +102,12 @@ def _read(target: TargetText, known: Known) -> dict[str, Any]:
         argument, reader = known[name]
         value = _value(target, option, reader)
         if reader is texts:
-            read[argument] = (*read.get(argument, ()), value)
+            lists.setdefault(argument, []).append(value)
         elif argument in read:
             raise target.wrong(f"{name} is given twice", option.name)
         else:
             read[argument] = value
-    return read
+    return read | {argument: tuple(values) for argument, values in lists.items()}
 
 
 def _value(target: TargetText, option: Option, reader: Reader) -> Any:

@@ -6,7 +6,7 @@ import threading
 import anyio
 import pytest
 
-from lbkit import Cluster, ConfigError, Endpoint, FailClosed, Merged, NotReady, events
+from lbkit import Cluster, ClusterClosed, ConfigError, Endpoint, FailClosed, Merged, NotReady, events
 from lbkit.discovery.base import Found, Part, Run, Upkeep
 from lbkit.discovery.static import Static
 from lbkit.errors import DiscoveryError
@@ -295,3 +295,39 @@ def test_a_membership_that_could_not_be_taken_is_tried_again_with_the_next_answe
         for attempt in cluster.attempts():
             with attempt as endpoint:
                 assert endpoint.id == "a:80"
+
+
+@pytest.mark.parametrize("deed", ["open", "close", "stats"])
+def test_a_source_may_use_its_own_cluster_while_that_opens(deed):
+    """It ends in a moment, and a cluster that was closed meanwhile is closed."""
+
+    class Meddles(Scripted):
+        def watch(self, rng):
+            getattr(cluster, deed)()
+            return self
+
+    with leak_check():
+        source = Meddles()
+        cluster = Cluster("orders", source)
+        worker = threading.Thread(target=cluster.open, daemon=True)
+        worker.start()
+        worker.join(10.0)
+        assert not worker.is_alive()
+        source.say("a:80")
+        if deed == "close":
+            with pytest.raises(ClusterClosed):
+                cluster.wait_ready(5.0)
+        else:
+            cluster.wait_ready(5.0)
+        cluster.close()
+
+
+def test_a_source_that_answers_without_waiting_is_asked_a_little_apart():
+    """A hundred times a second, and not as often as a core can."""
+    source = Scripted()
+    for _ in range(10_000):
+        source.say("a:80")
+    with Cluster("orders", source) as cluster:
+        cluster.wait_ready(5.0)
+        eventually(lambda: source.asked >= 5)
+        assert source.replies.qsize() > 9_000

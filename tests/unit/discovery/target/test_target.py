@@ -163,7 +163,7 @@ SOURCES = (
     | st.builds(Dns, NAMES, st.integers(1, 65535), **DNS_OPTIONS)
     | st.builds(DnsSrv, NAMES, verify_target=st.booleans(), **DNS_OPTIONS)
     | st.builds(
-        Consul, st.text(st.characters(codec="utf-8"), min_size=1, max_size=12).filter(str.strip),
+        Consul, st.text(st.characters(codec="utf-8"), min_size=1, max_size=12).filter(lambda name: name.strip() not in ("", ".", "..")),
         agent=st.none() | st.lists(NAMES.map("http://{}:80".format), min_size=1, max_size=3).map(tuple),
         tags=st.lists(st.text(st.characters(codec="utf-8"), min_size=1, max_size=6), max_size=3).map(tuple),
         filter=st.none() | st.text(st.characters(codec="utf-8"), min_size=1), datacenter=st.none() | NAMES,
