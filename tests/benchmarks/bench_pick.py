@@ -66,9 +66,10 @@ def balancer(scheduler: Scheduler, count: int, *, open_ratio: float = 0.0) -> Ba
     made.apply(snapshot(count))
     if open_ratio:
         now = made.clock()
-        for node in list(made._roster.nodes.values())[: int(count * open_ratio)]:
+        failed = list(made._roster.nodes.values())[: int(count * open_ratio)]
+        for node in failed:
             node.health.circuit.record(Result.ERROR, node.health.circuit.generation, now=now)
-        made.apply(snapshot(count))  # one listing for all; failing one by one would list them anew each time
+        made._roster.stand(failed, "benchmark", now)
     return made
 
 
