@@ -5,6 +5,7 @@ from collections import Counter
 from contextlib import asynccontextmanager
 
 import anyio
+import anyio.to_thread
 import httpx
 
 from lbkit.httpx import AsyncBalancedTransport
@@ -67,3 +68,31 @@ async def eventually(condition, timeout=15.0):
         assert time.monotonic() - began < timeout, "it did not come to pass"
         await anyio.sleep(0.005)
     return time.monotonic() - began
+
+
+def shown(cluster):
+    """The addresses that a cluster has now."""
+    return {one.endpoint for one in cluster.stats().endpoints}
+
+
+async def watch_changes(cluster, publish, servers, *, times, apart_s):
+    """Publish two and three servers in turn under traffic; returns how long each change took to be seen.
+
+    No request may fail, and of the last three hundred each of the three servers must have had its share.
+    """
+    waits_s = []
+    async with cluster, steady(cluster, rate=100.0) as [load]:
+        await eventually(lambda: len(shown(cluster)) == 2)
+        for number in range(times):
+            present = servers[:2] if number % 2 else servers
+            await anyio.sleep(apart_s)
+            await anyio.to_thread.run_sync(publish, present)
+            wanted = {one.address for one in present}
+            waits_s.append(await eventually(lambda wanted=wanted: shown(cluster) == wanted))
+        await anyio.to_thread.run_sync(publish, servers)
+        await eventually(lambda: len(shown(cluster)) == 3)
+        load.served.clear()
+        await eventually(lambda: load.served.total() >= 300)
+    assert set(load.ends) == {200}
+    assert min(load.served.values()) >= 0.8 * load.served.total() / 3
+    return waits_s

@@ -3,11 +3,9 @@
 import io
 import json
 import math
-import queue
 from dataclasses import replace
 from datetime import UTC, datetime
 
-import anyio
 import pytest
 
 from lbkit import ConfigError, DiscoveryError, Endpoint
@@ -18,49 +16,13 @@ from lbkit._resolve.lines import LinesView
 from lbkit._resolve.observer import Observer, View
 from lbkit._resolve.plain import PlainView, visible
 from lbkit.balancer.stats import SourceStats
-from lbkit.discovery.base import Found, Run, Upkeep
 from lbkit.events import SourceChanged, SourceState
 from tests.rigs.leaks import leak_check
+from tests.rigs.sources import Scripted
 
 A, B = Endpoint.parse("10.0.0.1:80"), Endpoint.parse("10.0.0.2:80", zone="eu", metadata={"v": "2", "a": "b"})
 HEAVY = Endpoint.parse("10.0.0.1:80", weight=5)
 AT = datetime(2026, 1, 2, 3, 4, 5, 6000, tzinfo=UTC)
-
-
-class Scripted:
-    """A source that waits for the test to say what it answers."""
-
-    upkeep = Upkeep(empty_grace=0.0, retry_first_s=0.001, retry_max_s=0.002)
-
-    def __init__(self, *replies):
-        self.replies = queue.Queue()
-        for reply in replies:
-            self.say(reply)
-
-    def say(self, reply):
-        self.replies.put(reply)
-
-    def watch(self, rng):
-        return self
-
-    def query(self, now):
-        return Run(self._next)
-
-    async def _next(self):
-        while self.replies.empty():
-            await anyio.sleep(0.002)
-        return self.replies.get()
-
-    def answer(self, reply, now):
-        if isinstance(reply, Exception):
-            raise reply
-        return Found(tuple(reply), 0.0)
-
-    def failed(self, now):
-        pass
-
-    def __str__(self):
-        return "scripted"
 
 
 @pytest.fixture
@@ -164,7 +126,7 @@ def test_what_a_pipe_cannot_take_is_written_in_ascii():
 
 def test_no_endpoints_is_exit_code_1_with_the_reason_on_stderr(source, capsys):
     """A failure at once, without waiting for the timeout."""
-    source.say(DiscoveryError("no leader"))
+    source.fail(DiscoveryError("no leader"))
     with leak_check():
         assert main(["resolve", "any", "--timeout", "60"]) == 1
     out, error = capsys.readouterr()
@@ -174,7 +136,7 @@ def test_no_endpoints_is_exit_code_1_with_the_reason_on_stderr(source, capsys):
 
 def test_an_empty_answer_is_exit_code_1_too(source, capsys):
     """It is known that there is nothing."""
-    source.say(())
+    source.say()
     assert main(["resolve", "any", "--timeout", "60", "--json"]) == 1
     out, error = capsys.readouterr()
     assert error == "python -m lbkit resolve: the membership is empty: scripted: the source has no endpoints\n"
@@ -189,8 +151,8 @@ def test_a_source_that_says_nothing_ends_with_the_timeout(source, capsys):
 
 def test_what_is_watched_is_told_until_the_time_is_over(source, capsys):
     """The exit code is that of the end."""
-    source.say(())
-    source.say((A,))
+    source.say()
+    source.say(A)
     assert main(["resolve", "any", "--timeout", "60", "--watch", "--seconds", "0.5", "--json"]) == 0
     events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert events[0]["event"] == "membership"
@@ -200,16 +162,17 @@ def test_what_is_watched_is_told_until_the_time_is_over(source, capsys):
 
 def test_an_observer_tells_changes_of_weight_which_are_no_events():
     """What came, what is described in another way, what went, and why nothing new comes."""
-    source = Scripted((A, B))
+    source = Scripted()
+    source.say(A, B)
     with leak_check(), Observer(source) as observer:
         view = observer.settle(60.0)
         assert (view.endpoints, view.reason) == ((A, B), "")
         news = observer.news(math.inf)
-        source.say((HEAVY, B))
+        source.say(HEAVY, B)
         assert next(news) == Change((), (), (Edit("10.0.0.1:80", {"weight": (1.0, 5)}),))
-        source.say((HEAVY,))
+        source.say(HEAVY)
         assert next(news) == Change((), (B,), ())
-        source.say(DiscoveryError("no leader"))
+        source.fail(DiscoveryError("no leader"))
         told = next(news)
         assert isinstance(told, SourceChanged)
         assert (told.after, told.problem) == (SourceState.STALE, "no leader")

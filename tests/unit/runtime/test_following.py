@@ -1,62 +1,18 @@
 """A cluster follows a source: through a source of a user's own, which the test answers for."""
 
-import queue
 import threading
 
 import anyio
 import pytest
 
-from lbkit import Cluster, ClusterClosed, ConfigError, Endpoint, FailClosed, Merged, NotReady, events
-from lbkit.discovery.base import Found, Part, Run, Upkeep
+from lbkit import Cluster, ClusterClosed, ConfigError, FailClosed, Merged, NotReady, events
+from lbkit.discovery.base import Part, Upkeep
 from lbkit.discovery.static import Static
 from lbkit.errors import DiscoveryError
 from lbkit.runtime.engine import THREAD_NAME, Job
 from tests.rigs.leaks import leak_check
 from tests.rigs.ports import eventually
-
-QUICK = Upkeep(retry_first_s=0.001, retry_max_s=0.002, hurry_s=0.001)
-
-
-class Scripted:
-    """A source that waits for the test to say what it answers."""
-
-    upkeep = QUICK
-
-    def __init__(self, name="scripted", ask_again_s=0.0):
-        self.name = name
-        self.ask_again_s = ask_again_s
-        self.replies = queue.Queue()
-        self.asked = 0
-        self.failures = 0
-
-    def say(self, *targets):
-        self.replies.put(targets)
-
-    def fail(self, error):
-        self.replies.put(error)
-
-    def watch(self, rng):
-        return self
-
-    def query(self, now):
-        return Run(self._next)
-
-    async def _next(self):
-        self.asked += 1
-        while self.replies.empty():
-            await anyio.sleep(0.002)
-        return self.replies.get()
-
-    def answer(self, reply, now):
-        if isinstance(reply, Exception):
-            raise reply
-        return Found(tuple(Endpoint.parse(one) for one in reply), self.ask_again_s)
-
-    def failed(self, now):
-        self.failures += 1
-
-    def __str__(self):
-        return self.name
+from tests.rigs.sources import Scripted
 
 
 def ids(cluster):
