@@ -61,6 +61,7 @@ class State(enum.Enum):
     HALF_OPEN = "half_open"
 
 
+_NOBODY: dict[int, float] = {}  # never changed: most circuits are never half-open
 OK, CLOSED = Result.OK, State.CLOSED  # looked up once: on its class a member costs as much as all else here
 
 
@@ -79,7 +80,7 @@ class Circuit:
     """
 
     __slots__ = (
-        "_closed_at", "_config", "_last", "_limit", "_min_calls", "_openings", "_out", "_rng", "_slow_s", "_succeeded",
+        "_closed_at", "_config", "_last", "_limit", "_openings", "_out", "_rng", "_slow_s", "_succeeded",
         "cause", "due", "failures", "generation", "hears_ok", "mode", "permits", "state", "window",
     )  # fmt: skip
 
@@ -88,9 +89,8 @@ class Circuit:
         self._rng = rng
         self._limit = math.inf if config.failures is None else config.failures
         self._slow_s = math.inf if config.slow_s is None else config.slow_s
-        self._min_calls = min(config.min_calls, config.window_calls or config.min_calls)
         self._last = -1  # the last ticket given to a state or a permit
-        self._out: dict[int, float] = {}  # permits that are out, and when each is free again; the oldest first
+        self._out = _NOBODY  # permits that are out, and when each is free again; the oldest first
         self.window = _window(config)
         self.mode = config.mode
         self.failures = self._succeeded = 0
@@ -170,7 +170,7 @@ class Circuit:
         self._last += 1
         self.generation = self._last
         if self.state is State.HALF_OPEN:
-            self._out.clear()
+            self._out = {}
             self._date()
             self.permits = self._config.probes
             self._succeeded = 0
@@ -198,9 +198,9 @@ class Circuit:
     def _broken_rule(self, window: Window | None) -> str:
         if self.failures >= self._limit:
             return f"{self.failures} failures in a row" if self.failures > 1 else "a failure"
-        if window is None or window.calls < self._min_calls:
-            return ""
         config = self._config
+        if window is None or window.calls < min(config.min_calls, config.window_calls or config.min_calls):
+            return ""
         # A quotient equals the decimal that was given for it exactly; the product with the rate may not.
         if config.failure_rate is not None and window.failed / window.calls >= config.failure_rate:
             return f"{window.failed} of {window.calls} calls failed"
@@ -230,7 +230,7 @@ class Circuit:
         self.cause = cause
         self._last += 1
         self.generation = self._last
-        self._out.clear()
+        self._out = {} if state is State.HALF_OPEN else _NOBODY
         self._succeeded = 0
         self.permits = 0
         self.due = due

@@ -154,10 +154,30 @@ class CircuitModel(RuleBasedStateMachine):
         else:
             raise AssertionError("a trial was given that is not there")
 
+    @precondition(lambda self: self.circuit.due < math.inf)
+    @rule(more_s=st.sampled_from([-0.01, 0.0, 0.0, 0.01]))
+    def it_is_time_or_nearly(self, more_s):
+        self.time_passes(max(0.0, self.circuit.due + more_s - self.now))
+
+    @rule(
+        results=st.lists(st.sampled_from([Result.OK, Result.ERROR, Result.ERROR]), min_size=1, max_size=6),
+        took_s=st.sampled_from([0.0, 1.0]),
+    )
+    def attempts_follow_each_other(self, results, took_s):
+        for result in results:
+            if self.free > 0 and self.mode is not Mode.METRICS_ONLY:
+                self.a_trial_begins()
+            else:
+                self.an_attempt_begins()
+            self.ends(*self.out.pop(), result, took_s)
+            self.they_agree()
+
     @precondition(lambda self: self.out)
     @rule(which=st.integers(0, 50), result=st.sampled_from(Result), took_s=st.sampled_from([0.0, 0.1, 1.0]))
     def an_attempt_ends(self, which, result, took_s):
-        incarnation, ticket, permit = self.out.pop(which % len(self.out))
+        self.ends(*self.out.pop(which % len(self.out)), result, took_s)
+
+    def ends(self, incarnation, ticket, permit, result, took_s):
         changed = self.circuit.record(result, ticket, now=self.now, took_s=took_s)
         before = self.incarnation
         if incarnation == self.incarnation:
@@ -169,24 +189,21 @@ class CircuitModel(RuleBasedStateMachine):
     def an_attempt_is_lost(self, which):
         self.out.pop(which % len(self.out))
 
-    @rule()
-    def the_process_forks(self):
-        self.circuit.renew()
-        self.incarnation = object()
-        self.permits, self.good = [], 0 if self.state is State.HALF_OPEN else self.good
-
-    @rule(mode=st.sampled_from(Mode))
-    def someone_sets_the_mode(self, mode):
-        changed = self.circuit.set_mode(mode)
-        assert changed == (mode is not self.mode)
-        if changed:
-            self.mode = mode
+    @rule(event=st.sampled_from([*[None] * 9, "fork", "reset", *Mode]))
+    def something_rare_happens(self, event):
+        if event == "fork":
+            self.circuit.renew()
+            self.incarnation = object()
+            self.permits, self.good = [], 0 if self.state is State.HALF_OPEN else self.good
+        elif event == "reset":
+            self.circuit.reset()
             self.start_over()
-
-    @rule()
-    def someone_resets_it(self):
-        self.circuit.reset()
-        self.start_over()
+        elif event is not None:
+            changed = self.circuit.set_mode(event)
+            assert changed == (event is not self.mode)
+            if changed:
+                self.mode = event
+                self.start_over()
 
     # -- what always holds
 

@@ -235,3 +235,13 @@ def test_renewing_gives_the_trials_out_again_and_forgets_those_that_are_out():
     assert not made.record(Result.ERROR, ticket, now=2.0)
     close(made, 2.0)
     assert made.state is State.CLOSED
+
+
+def test_renewing_forgets_the_trials_that_have_succeeded():
+    """All are given out again, and all must succeed again."""
+    made, tickets = half_open_and_lost()
+    made.record(Result.OK, tickets[0], now=2.0)
+    made.renew()
+    assert made.permits == 2
+    assert not made.record(Result.OK, made.take_permit(2.0), now=2.0)
+    assert made.record(Result.OK, made.take_permit(2.0), now=2.0)
