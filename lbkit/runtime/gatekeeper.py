@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from functools import partial
 from random import Random
+from typing import TypeVar
 
 from lbkit.breaker.circuit import Circuit, State
 from lbkit.breaker.config import CircuitBreaker, Mode
@@ -29,6 +30,7 @@ from lbkit.errors import CircuitOpen
 from lbkit.runtime import fork
 from lbkit.runtime.guard_log import log_change, logger
 
+T = TypeVar("T")
 OK, CLOSED = Result.OK, State.CLOSED  # a member looked up on its class costs as much as the lock
 
 PART_OF_A_TRIAL = -1
@@ -83,8 +85,7 @@ class Gatekeeper:
         error = None
         with self._lock:
             if not self._busy:
-                self._do(partial(self._advance, now))
-                ticket = self._ticket(now)
+                ticket = self._do(partial(self._ticket, now))
             else:
                 ticket = REFUSED if self._circuit.refuses else PART_OF_A_TRIAL
             if ticket == REFUSED:
@@ -115,7 +116,7 @@ class Gatekeeper:
                 finally:
                     self._busy = False
                 if self._late:
-                    self._do()
+                    self._do(self._late.popleft())
         trials = _trials.get(_NONE)
         if trials and trials.get(self._key) == ticket:
             _trials.set({key: one for key, one in trials.items() if key is not self._key})
@@ -189,17 +190,19 @@ class Gatekeeper:
 
     # -- inside, under the lock
 
-    def _do(self, *works: Callable[[], None]) -> None:
-        # Does them, and what came from this thread meanwhile.
+    def _do(self, work: Callable[[], T]) -> T:
+        # Does it, and then what came from this thread meanwhile.
         self._busy = True
         try:
-            self._late.extend(works)
+            value = work()
             while self._late:
                 self._late.popleft()()
         finally:
             self._busy = False
+        return value
 
     def _ticket(self, now: float) -> int:
+        self._advance(now)
         circuit = self._circuit
         if not circuit.refuses:
             self._would_refuse += circuit.state is State.OPEN

@@ -86,7 +86,7 @@ class Guard:
         ConfigError: An argument is wrong; the message says what to write.
     """
 
-    __slots__ = ("_admit", "_clock", "_end", "_keeper", "_timed", "_verdict")
+    __slots__ = ("__weakref__", "_admit", "_clock", "_end", "_keeper", "_timed", "_verdict")
 
     def __init__(
         self,
