@@ -4,7 +4,7 @@ A guard is a circuit with a name, a lock and a clock, and the ways to put it aro
 `call`. It is here, and not beside the circuit, because of the lock and the clock; what it decides, the circuit decides.
 
 What a `with` block knows of itself is in the context (`contextvars`), so one guard serves any number of threads and
-tasks, asyncio's and trio's, at the same time, and blocks may be nested.
+tasks, asyncio's and trio's, at the same time, and blocks may be nested. A `Block` of one's own knows it by itself.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from random import Random
 from types import CoroutineType, TracebackType
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, Self, TypeVar
 
 from lbkit.breaker.config import CircuitBreaker, Mode
 from lbkit.breaker.report import ChangeListener, GuardStats
@@ -31,7 +31,7 @@ OK = Result.OK  # looked up once: on its class it costs as much as the lock
 
 
 class Block:
-    """One run through `with guard`, and what can be said of it from inside.
+    """One run through a guarded block, and what can be said of it from inside.
 
     Attributes:
         owner, outer, ticket, began, result: The guard's own.
@@ -39,11 +39,11 @@ class Block:
 
     __slots__ = ("began", "outer", "owner", "result", "ticket")
 
-    def __init__(self, owner: Gatekeeper, outer: Block | None, ticket: int, began: float) -> None:
+    def __init__(self, owner: Guard) -> None:
         self.owner = owner
-        self.outer = outer
-        self.ticket = ticket
-        self.began = began
+        self.outer: Block | None = None
+        self.ticket: int | None = None
+        self.began = 0.0
         self.result = OK
 
     def fail(self) -> None:
@@ -53,6 +53,32 @@ class Block:
     def ignore(self) -> None:
         """Count this block as nothing if it ends without an exception."""
         self.result = Result.CANCELLED
+
+    def __enter__(self) -> Self:
+        """Begin.
+
+        Raises:
+            CircuitOpen: It is refused.
+            ConfigError: It has begun before.
+        """
+        if self.ticket is not None:
+            raise ConfigError(f"{self.owner.name}: a block runs once; call `block()` for each run")
+        self.owner._begin(self)  # noqa: SLF001 - a part of it
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.owner._finish(self, error)  # noqa: SLF001 - a part of it
+
+    async def __aenter__(self) -> Self:
+        """As `with`: nothing is awaited."""
+        return self.__enter__()
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.owner._finish(self, error)  # noqa: SLF001 - a part of it
 
 
 _innermost: ContextVar[Block | None] = ContextVar("lbkit_guard_block", default=None)
@@ -134,7 +160,9 @@ class Guard:
             ConfigError: It is a generator function, whose work is done after it has returned, or no function.
         """
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-            raise ConfigError(f"{self.name}: put a `with` block into a generator function instead of decorating it")
+            raise ConfigError(
+                f"{self.name}: put `with guard.block():` into a generator function instead of decorating it"
+            )
         if isinstance(function, type) or not callable(function):
             raise ConfigError(f"{self.name}: a guard decorates a function, not {function!r}")
         admit, end, clock, timed = self._admit, self._end, self._clock, self._timed
@@ -207,7 +235,11 @@ class Guard:
             CircuitOpen: It is refused.
         """
         ticket = self._admit()
-        block = Block(self._keeper, _innermost.get(), ticket, self._clock() if self._timed else 0.0)
+        block = Block(self)
+        block.ticket = ticket
+        if self._timed:
+            block.began = self._clock()
+        block.outer = _innermost.get()
         _innermost.set(block)
         return block
 
@@ -215,14 +247,12 @@ class Guard:
         self, exc_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         block = _innermost.get()
-        if block is not None and block.owner is self._keeper:
+        if block is not None and block.owner is self:
             _innermost.set(block.outer)
         else:
-            block = _take_out(block, self._keeper)
-            if block is None:  # it began in another context, as a generator may that is ended by someone else
-                return
-        result = block.result if error is None else self._of_error(error)
-        self._end(result, block.ticket, block.began)
+            block = _take_out(block, self)
+        if block is not None:  # or it began in another context: see `block`
+            self._finish(block, error)
 
     async def __aenter__(self) -> Block:
         """As `with`: nothing is awaited."""
@@ -232,6 +262,23 @@ class Guard:
         self, exc_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.__exit__(exc_type, error, traceback)
+
+    def block(self) -> Block:
+        """Return a block for one run: `with guard.block():`, sync or async.
+
+        As `with guard:`, which finds what it has begun in the context. Take this one in a generator, above all in an
+        async one: it may be ended by somebody else, in another context.
+        """
+        return Block(self)
+
+    def _begin(self, block: Block) -> None:
+        block.ticket = self._admit()
+        if self._timed:
+            block.began = self._clock()
+
+    def _finish(self, block: Block, error: BaseException | None) -> None:
+        if block.ticket is not None:
+            self._end(block.result if error is None else self._of_error(error), block.ticket, block.began)
 
     def _of_error(self, error: BaseException) -> Result:
         if isinstance(error, CircuitOpen) and error.name == self.name:
@@ -282,7 +329,7 @@ class Guard:
         return f"<Guard {self._keeper!r}>"
 
 
-def _take_out(inner: Block | None, owner: Gatekeeper) -> Block | None:
+def _take_out(inner: Block | None, owner: Guard) -> Block | None:
     # Blocks end in the reverse order in which they began, unless generators are interleaved.
     while inner is not None:
         block = inner.outer
