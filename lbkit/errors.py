@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any
 
 
 class LbkitError(Exception):
@@ -36,39 +37,41 @@ class NoEndpointAvailable(LbkitError, ConnectionError):  # noqa: N818 - the name
         reasons: How many endpoints are kept out, by reason, such as `{"open": 2, "draining": 1}`. Empty means
             that the cluster has no endpoints at all.
         retry_after_s: Seconds until the first of them may be tried again, or None where no time is known.
+        waits_for: The sources that give no endpoints, and why; empty where that is not the reason.
     """
 
-    def __init__(self, cluster: str, reasons: Mapping[str, int], retry_after_s: float | None = None) -> None:
+    _NOTHING = "no endpoints are known"
+
+    def __init__(
+        self, cluster: str, reasons: Mapping[str, int], retry_after_s: float | None = None, waits_for: str = ""
+    ) -> None:
         self.cluster = cluster
         self.reasons: Mapping[str, int] = MappingProxyType(dict(reasons))
         self.retry_after_s = retry_after_s
+        self.waits_for = waits_for
         super().__init__(self._message())
 
     def _message(self) -> str:
         total = sum(self.reasons.values())
         if not total:
-            return f"{self.cluster}: no endpoints are known"
+            text = f"{self.cluster}: {self._NOTHING}"
+            return f"{text}: {self.waits_for}" if self.waits_for else text
         kept_out = ", ".join(f"{count} {reason}" for reason, count in sorted(self.reasons.items()))
         text = f"{self.cluster}: {total} endpoint{'s' if total > 1 else ''}, {kept_out}"
         if self.retry_after_s is not None:
             text += f"; the first may be tried again in {self.retry_after_s:.3g} s"
         return text
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Say how it is pickled: errors of a worker process reach the one that waits for it."""
+        given = (self.cluster, dict(self.reasons), self.retry_after_s, self.waits_for)
+        return type(self), given, {"__notes__": list(notes)} if (notes := getattr(self, "__notes__", ())) else None
+
 
 class NotReady(NoEndpointAvailable):
-    """The first snapshot of the membership has not come yet: wait for it, or give the cluster static endpoints.
+    """The first snapshot of the membership has not come yet: wait for it, or give the cluster static endpoints."""
 
-    Attributes:
-        waits_for: The sources that have said nothing of use yet, and why; empty where nothing was asked.
-    """
-
-    def __init__(self, cluster: str, waits_for: str = "") -> None:
-        self.waits_for = waits_for
-        super().__init__(cluster, {})
-
-    def _message(self) -> str:
-        text = f"{self.cluster}: no membership is known yet"
-        return f"{text}: {self.waits_for}" if self.waits_for else text
+    _NOTHING = "no membership is known yet"
 
 
 class CircuitOpen(LbkitError, ConnectionError):  # noqa: N818 - says the state

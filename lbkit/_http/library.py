@@ -88,7 +88,7 @@ class Library:
         """Return an error of lbkit's as one that is the library's too."""
         if isinstance(error, NoEndpointAvailable):
             kind = self.not_ready if isinstance(error, NotReady) else self.no_endpoint
-            return kind(error.cluster, error.reasons, error.retry_after_s)
+            return kind(error.cluster, error.reasons, error.retry_after_s, error.waits_for)
         return (self.closed if isinstance(error, ClusterClosed) else self.deadline)(str(error))
 
 
@@ -110,13 +110,31 @@ def _words(error: BaseException) -> str:
     return _WORDLESS.get(type(error).__name__, "")
 
 
+_HOSTED: dict[tuple[type[Exception], type[Exception]], Any] = {}
+
+
 def _hosted(ours: type[Exception], theirs: type[Exception]) -> Any:
-    """Make a class that is both ours and the library's, with our constructor and the library's `request`."""
+    """Return the class that is both ours and the library's, with our constructor and the library's `request`.
+
+    There is one for each pair, so that an error that was pickled is of the same class.
+    """
+    if (ours, theirs) in _HOSTED:
+        return _HOSTED[ours, theirs]
 
     def init(self: Any, *args: Any) -> None:
         ours.__init__(self, *args)
         self._request = None  # what RequestError.__init__ sets; the client attaches the request
 
-    return type(
-        ours.__name__, (ours, theirs), {"__init__": init, "__doc__": ours.__doc__, "__module__": ours.__module__}
-    )
+    def reduce(self: Any) -> tuple[Any, ...]:
+        given = ours.__reduce__(self)[1]
+        notes = getattr(self, "__notes__", None)
+        return _hosted_again, (ours, theirs, given), {"__notes__": list(notes)} if notes else None
+
+    members = {"__init__": init, "__reduce__": reduce, "__doc__": ours.__doc__, "__module__": ours.__module__}
+    return _HOSTED.setdefault((ours, theirs), type(ours.__name__, (ours, theirs), members))
+
+
+def _hosted_again(ours: type[Exception], theirs: type[Exception], given: tuple[Any, ...]) -> Exception:
+    """Make an error that was pickled."""
+    error: Exception = _hosted(ours, theirs)(*given)
+    return error

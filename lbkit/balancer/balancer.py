@@ -50,7 +50,7 @@ class Balancer:
         self.start_timeout = start_timeout
         """Seconds that a call waits for the first membership."""
         self.waits_for = ""
-        """What the membership waits for, in words, while there is none."""
+        """What the sources say, in words, while there are no endpoints."""
         self.on_unreachable: Callable[[], None] | None = None
         """Called, outside the lock, when an endpoint could not be reached: the membership may be out of date."""
         self.clock = clock
@@ -193,12 +193,14 @@ class Balancer:
         return node
 
     def _nothing(self, now: float) -> NoEndpointAvailable:
-        self._counts.refused += 1
         roster = self._roster
         if roster.snapshot is None:
-            return NotReady(self.name, self.waits_for)
+            return NotReady(self.name, {}, None, self.waits_for)
+        self._counts.refused += 1
         wait_s = max(0.0, roster.next_due - now)
-        return NoEndpointAvailable(self.name, roster.reasons(), wait_s if wait_s < math.inf else None)
+        return NoEndpointAvailable(
+            self.name, roster.reasons(), wait_s if wait_s < math.inf else None, "" if roster.nodes else self.waits_for
+        )
 
     # -- outcomes, under the lock
 

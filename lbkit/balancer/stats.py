@@ -20,7 +20,8 @@ class Counts:
         failures: Attempts that counted against an endpoint.
         retries, retries_refused: Retries granted and refused by the budget.
         failed_open: Attempts sent to an endpoint that was kept out, because none was ready.
-        refused: Times that no endpoint could be given; a call that waits for one is counted with every look.
+        refused: Times that no endpoint could be given although the membership is known; a call that waits for one is
+            counted with every look.
         abandoned: Leases dropped without release.
     """
 
@@ -124,9 +125,12 @@ class ClusterStats:
             f"{self.cluster}: {self.calls} calls, {self.attempts} attempts, {self.failures} failures, "
             f"{self.retries} retries ({self.retries_refused} refused), {self.failed_open} failed open"
         )
+        if self.refused:
+            summary += f", {self.refused} times none to give"
+        tiers = any(one.priority for one in self.endpoints)
         head = (
             f"{'endpoint':<{width}}  {'state':<22} {'weight':>6} {'in flight':>9} {'attempts':>9} {'share':>6} "
-            f"{'failures':>8} {'latency':>10}"
+            f"{'failures':>8} {'latency':>10}{' priority' if tiers else ''}"
         )
         lines = [summary, head]
         for one in self.endpoints:
@@ -134,7 +138,7 @@ class ClusterStats:
             latency = "-" if one.latency_ms is None else f"{one.latency_ms:.2f} ms"
             lines.append(
                 f"{one.endpoint:<{width}}  {state:<22} {one.weight:>6g} {one.in_flight:>9} {one.attempts:>9} "
-                f"{one.share:>6.1%} {one.failures:>8} {latency:>10}"
+                f"{one.share:>6.1%} {one.failures:>8} {latency:>10}{f' {one.priority:>8}' if tiers else ''}"
             )
         return "\n".join([*lines, *map(str, self.sources)])
 

@@ -11,7 +11,8 @@
 Rules: a failure never changes the set. The pause after failures grows; a good answer ends that. The grace for empty
 answers counts from the first of them, failures between them do not begin it anew. `hurry` brings the next query
 forward, at most once in `hurry_s` seconds, and never during the pause after a failure: a source in trouble is not
-helped by the trouble of its endpoints.
+helped by the trouble of its endpoints. A source that is late with its first answer stays `starting`, but others that
+it is combined with no longer wait for it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from __future__ import annotations
 import enum
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
@@ -77,7 +78,18 @@ class Keeper:
         endpoints: The set, or None while none is known.
     """
 
-    __slots__ = ("_empty_since", "_failures", "_hurry_at", "_rng", "_upkeep", "_watch", "due", "endpoints", "report")
+    __slots__ = (
+        "_empty_since",
+        "_failures",
+        "_hurry_at",
+        "_is_late",
+        "_rng",
+        "_upkeep",
+        "_watch",
+        "due",
+        "endpoints",
+        "report",
+    )
 
     def __init__(self, source: Any, rng: Random) -> None:
         self._watch: Watch = source.watch(rng)
@@ -85,6 +97,7 @@ class Keeper:
         self._rng = rng
         self._failures = 0
         self._empty_since: float | None = None
+        self._is_late = False
         self._hurry_at = -math.inf if self._upkeep.hurry_s < math.inf else math.inf
         self.due = -math.inf
         self.endpoints: tuple[Endpoint, ...] | None = None
@@ -93,7 +106,7 @@ class Keeper:
     @property
     def part(self) -> Part:
         """What a combination may know of it."""
-        return Part(self.endpoints, self.report.state is not SourceState.STARTING)
+        return Part(self.endpoints, self._is_late or self.report.state is not SourceState.STARTING)
 
     @property
     def is_static(self) -> bool:
@@ -140,6 +153,12 @@ class Keeper:
         count = len(self.endpoints or ())
         self.report = Report(self.report.source, state, problem, count, self.report.answered_at)
         self._watch.failed(now)  # last: it may be a user's, and raise
+
+    def late(self, patience_s: float) -> None:
+        """Hear that the first answer has not come in `patience_s` seconds: others need not wait for it any longer."""
+        if self.report.state is SourceState.STARTING:
+            self._is_late = True
+            self.report = replace(self.report, problem=f"no answer in {patience_s:g} s yet")
 
     def hurry(self, now: float) -> bool:
         """Bring the next query forward, because endpoints could not be reached; False where that is not allowed."""

@@ -7,20 +7,25 @@ modules are imported when they are needed, for some of them need packages that o
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import inspect
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn, Protocol
 
 import anyio
 
-from lbkit.discovery.base import Run
+from lbkit.discovery.base import Combination, Discovery, Run
 from lbkit.discovery.callback import CallFunction
 from lbkit.discovery.consul.reply import AgentRequest
+from lbkit.discovery.dns.dns import Dns
 from lbkit.discovery.dns.records import DnsQuery
+from lbkit.discovery.dns.srv import DnsSrv
 from lbkit.discovery.file.file import ReadFile
-from lbkit.errors import DiscoveryError
+from lbkit.errors import ConfigError, DiscoveryError
 from lbkit.runtime.engine import ENGINE
 from lbkit.runtime.worker import Worker
+
+_NO_DNS = "DNS needs the package dnspython: pip install 'lbkit-client[dns]'"
 
 
 class Client(Protocol):
@@ -90,6 +95,19 @@ def _run(function: Callable[[], Any]) -> Any:
     return tuple(result) if isinstance(result, Iterator) else result
 
 
+def check_packages(discovery: Discovery) -> None:
+    """Refuse a source whose package is not installed, before anybody waits for it.
+
+    Raises:
+        ConfigError: The package is missing; the text says how it is installed.
+    """
+    if isinstance(discovery, Combination):
+        for one in discovery.sources:
+            check_packages(one)
+    elif isinstance(discovery, Dns | DnsSrv) and importlib.util.find_spec("dns") is None:
+        raise ConfigError(f"{discovery}: {_NO_DNS}")
+
+
 def make_client(query: Any) -> Client:
     """Return the client for queries of this kind. Nobody forks meanwhile: see `engine` for why.
 
@@ -107,7 +125,7 @@ def _import_client(query: Any) -> Client:
         try:
             from lbkit.runtime.dns_client import DnsClient  # noqa: PLC0415 - needs a package that others do without
         except ImportError:
-            raise DiscoveryError("DNS needs the package dnspython: pip install 'lbkit-client[dns]'") from None
+            raise DiscoveryError(_NO_DNS) from None
         return DnsClient()
     if isinstance(query, AgentRequest):
         from lbkit.runtime.consul_client import AgentClient  # noqa: PLC0415 - httpx takes long to import

@@ -25,11 +25,12 @@ from lbkit.core.endpoint import Endpoint, Snapshot
 from lbkit.discovery import Static
 from lbkit.discovery.base import Discovery
 from lbkit.discovery.target.target import as_discovery
-from lbkit.errors import ClusterClosed, ConfigError, NotReady
+from lbkit.errors import ClusterClosed, ConfigError, NoEndpointAvailable, NotReady
 from lbkit.retry import RetryBudget, RetryPolicy
 from lbkit.retry.policy import check_timeout
 from lbkit.runtime import fork
 from lbkit.runtime.attempts import Attempts
+from lbkit.runtime.clients import check_packages
 from lbkit.runtime.engine import Job
 from lbkit.runtime.following import Following
 from lbkit.scheduler import Scheduler, by_name
@@ -82,6 +83,7 @@ class Cluster:
         if not isinstance(name, str) or not name:
             raise ConfigError(f"a cluster's name is text that messages can show, not {name!r}")
         discovery = as_discovery(discovery)
+        check_packages(discovery)
         for kind, value in ((CircuitBreaker, breaker), (RetryPolicy, retry), (RetryBudget, budget)):
             if value is not None and not isinstance(value, kind):
                 raise ConfigError(f"Cluster({name!r}, ...): expected a {kind.__name__}, not {value!r}")
@@ -168,13 +170,14 @@ class Cluster:
         return job
 
     def wait_ready(self, timeout: float | None = None) -> None:
-        """Wait until the membership is known. Async code has `async_wait_ready`.
+        """Wait until there are endpoints. Async code has `async_wait_ready`.
 
         Args:
             timeout: Seconds; None takes the cluster's `start_timeout`.
 
         Raises:
             NotReady: The sources have said nothing of use in time; the text says what they said.
+            NoEndpointAvailable: They have said that there are no endpoints.
             ClusterClosed: The cluster was closed.
         """
         for nap_s in self._until_ready(timeout):
@@ -188,11 +191,12 @@ class Cluster:
     def _until_ready(self, timeout: float | None) -> Iterator[float]:
         self.open()
         end = time.monotonic() + (self.balancer.start_timeout if timeout is None else timeout)
-        while not self.balancer.is_ready:
+        while not self.balancer.endpoints():
             if self._closed:
                 raise self._was_closed()
             if time.monotonic() >= end:
-                raise NotReady(self.name, self.balancer.waits_for)
+                kind = NoEndpointAvailable if self.balancer.is_ready else NotReady
+                raise kind(self.name, {}, None, self.balancer.waits_for)
             yield READY_POLL_S
 
     def call(self, *, replayable: bool, deadline: float | None = None, hash_key: bytes | None = None) -> Call:

@@ -14,20 +14,19 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
-import logging
 import threading
 from collections.abc import Awaitable, Callable
 from contextvars import Context
 
 import anyio
 
+from lbkit.balancer.log import logger
 from lbkit.runtime import fork
 
 THREAD_NAME = "lbkit-engine"
 CLOSE_S = 1.0
 """Longest wait for a job to end, in seconds."""
 
-logger = logging.getLogger("lbkit")
 Work = Callable[[], Awaitable[None]]
 
 
@@ -153,7 +152,7 @@ async def _carry(job: Job, work: Work) -> None:
         return
     try:
         await work()
-    except Exception:
+    except Exception:  # noqa: BLE001 - it is logged
         logger.exception("%s has ended by a mistake of lbkit's", job.name)
 
 

@@ -7,7 +7,6 @@ time. What the sources say together is applied when it differs from what was app
 from __future__ import annotations
 
 import contextlib
-import logging
 import math
 import time
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ import anyio
 
 from lbkit.balancer.balancer import Balancer
 from lbkit.balancer.events import SourceChanged
+from lbkit.balancer.log import logger
 from lbkit.balancer.stats import SourceStats
 from lbkit.core.endpoint import Endpoint, Snapshot
 from lbkit.discovery.base import Discovery
@@ -30,10 +30,10 @@ HURRY_S = 0.05
 """How often failed connections may make the engine look whether a source is to be asked at once, in seconds."""
 _MISHAPS = (Exception, SystemExit)
 """What code of the user's may raise; SystemExit would end the engine's thread, and with it all following."""
+PATIENCE_S = 2.0
+"""How long sources that are combined wait for the first answer of one of them, in seconds: less than first calls do."""
 AT_ONCE_S = 0.01
 """A source that never waits keeps neither the others waiting nor a core busy: it is asked so many seconds apart."""
-
-logger = logging.getLogger("lbkit")
 
 
 @dataclass(slots=True)
@@ -108,6 +108,10 @@ class Following:
         async with anyio.create_task_group() as group:
             for leaf in self._leaves:
                 group.start_soon(self._follow, leaf)
+            await anyio.sleep(PATIENCE_S)
+            for leaf in self._leaves:
+                leaf.keeper.late(PATIENCE_S)
+            self._publish_and_tell()
 
     async def _follow(self, leaf: Leaf) -> None:
         keeper = leaf.keeper
@@ -122,11 +126,7 @@ class Following:
                     continue
                 began = time.monotonic()
                 await self._ask(leaf)
-                try:
-                    self._publish()
-                except _MISHAPS:  # of a combination or a picker of the user's own
-                    logger.exception("%s: a new membership could not be taken; the one before stays", self._name)
-                self._tell()
+                self._publish_and_tell()
                 if keeper.due <= time.monotonic() < began + AT_ONCE_S:
                     await anyio.sleep(AT_ONCE_S)  # who answers without waiting, and wants to be asked again at once
         finally:
@@ -163,6 +163,13 @@ class Following:
         except _MISHAPS:
             logger.exception("%s: the watch of %s is broken", self._name, keeper.report.source)
 
+    def _publish_and_tell(self) -> None:
+        try:
+            self._publish()
+        except _MISHAPS:  # of a combination or a picker of the user's own
+            logger.exception("%s: a new membership could not be taken; the one before stays", self._name)
+        self._tell()
+
     def _publish(self) -> None:
         news = []
         for leaf in self._leaves:
@@ -178,10 +185,10 @@ class Following:
 
     def _apply(self) -> None:
         endpoints = self._tree.endpoints()
-        if endpoints is None:
+        if not endpoints:
             waiting = [leaf.told for leaf in self._leaves if leaf.told.state is not SourceState.LIVE]
             self._balancer.waits_for = "; ".join(f"{one.source}: {one.problem or 'no answer yet'}" for one in waiting)
-        elif endpoints != self._applied:
+        if endpoints is not None and endpoints != self._applied:
             self._version += 1
             snapshot = Snapshot.of(endpoints, source=str(self._discovery), version=self._version)
             self._balancer.apply(snapshot, tell=False)

@@ -8,11 +8,12 @@ before the engine's.
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 import weakref
 from typing import Protocol
+
+from lbkit.balancer.log import logger
 
 
 class ForkAware(Protocol):
@@ -25,7 +26,6 @@ class ForkAware(Protocol):
         """Let the lock go; in the child also drop what belongs to the parent."""
 
 
-logger = logging.getLogger("lbkit")
 _registered: weakref.WeakSet[ForkAware] = weakref.WeakSet()
 _innermost: weakref.WeakSet[ForkAware] = weakref.WeakSet()
 _lock = threading.Lock()
@@ -54,7 +54,7 @@ def _after(*, child: bool) -> None:
         for one in reversed(_held):
             try:
                 one.after_fork(child=child)
-            except Exception:
+            except Exception:  # noqa: BLE001 - it is logged
                 logger.exception("%r could not be put right after a fork", one)
     finally:
         _held.clear()

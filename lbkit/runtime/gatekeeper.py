@@ -22,13 +22,14 @@ from functools import partial
 from random import Random
 from typing import TypeVar
 
+from lbkit.balancer.log import logger
 from lbkit.breaker.circuit import Circuit, State
 from lbkit.breaker.config import CircuitBreaker, Mode
 from lbkit.breaker.report import ChangeListener, CircuitChanged, GuardStats
 from lbkit.core.outcome import FAILURES, Result
 from lbkit.errors import CircuitOpen
 from lbkit.runtime import fork
-from lbkit.runtime.guard_log import log_change, logger
+from lbkit.runtime.guard_log import log_change
 
 T = TypeVar("T")
 OK, CLOSED = Result.OK, State.CLOSED  # a member looked up on its class costs as much as the lock

@@ -17,13 +17,13 @@ from random import Random
 from types import CoroutineType, TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
 
+from lbkit.balancer.log import logger
 from lbkit.breaker.config import CircuitBreaker, Mode
 from lbkit.breaker.report import ChangeListener, GuardStats
 from lbkit.breaker.verdict import Errors, Verdict
 from lbkit.core.outcome import Result
 from lbkit.errors import CircuitOpen, ConfigError
 from lbkit.runtime.gatekeeper import Gatekeeper
-from lbkit.runtime.guard_log import logger
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import logging
 
+from lbkit.balancer.log import logger
 from lbkit.breaker.circuit import State
 from lbkit.breaker.report import CircuitChanged
-
-logger = logging.getLogger("lbkit")
-logger.addHandler(logging.NullHandler())  # a library does not write to stderr unasked
 
 
 def log_change(change: CircuitChanged) -> None:

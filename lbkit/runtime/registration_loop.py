@@ -11,6 +11,7 @@ from typing import Any
 
 import anyio
 
+from lbkit.balancer.log import logger
 from lbkit.discovery.base import Run
 from lbkit.discovery.consul.check import CheckStatus
 from lbkit.discovery.consul.registrar import Registrar, RegistrationReport, RegistrationState
@@ -20,7 +21,6 @@ from lbkit.runtime.clients import Client, RunClient, make_client
 
 _FINE = (RegistrationState.REGISTERED, RegistrationState.DRAINING, RegistrationState.CLOSED)
 
-logger = logging.getLogger("lbkit")
 Health = Callable[[], Any | Awaitable[Any]]
 
 
@@ -97,7 +97,7 @@ class RegistrationLoop:
             reply = await self._client.ask(query)
         except DiscoveryError as error:
             registrar.failed(str(error), time.monotonic())
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - it is logged
             logger.debug("registration of %s: a request failed", self._id, exc_info=error)
             registrar.failed(type(error).__name__, time.monotonic())
         else:

@@ -1,5 +1,7 @@
 """The errors: what they say, and which built-in ones they also are."""
 
+import pickle
+
 import pytest
 
 from lbkit.errors import (
@@ -55,5 +57,26 @@ def test_no_endpoint_available_counts_the_reasons(reasons, retry_after_s, text):
 
 def test_not_ready_says_what_is_missing():
     """It is the membership, not an endpoint."""
-    assert str(NotReady("orders")) == "orders: no membership is known yet"
-    assert str(NotReady("orders", "dns://a:80: NXDOMAIN")) == "orders: no membership is known yet: dns://a:80: NXDOMAIN"
+    assert str(NotReady("orders", {})) == "orders: no membership is known yet"
+    assert (
+        str(NotReady("orders", {}, None, "dns://a:80: NXDOMAIN"))
+        == "orders: no membership is known yet: dns://a:80: NXDOMAIN"
+    )
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        NoEndpointAvailable("orders", {"open": 2}, 1.5),
+        NoEndpointAvailable("orders", {}, None, "mine: empty"),
+        NotReady("orders", {}, None, "mine: no answer yet"),
+        ClusterClosed("orders was closed"),
+        DeadlineExceeded("orders: the deadline has passed"),
+    ],
+)
+def test_errors_can_be_pickled(error):
+    """What a worker process raises reaches the one that waits for it, notes included."""
+    error.add_note("1 attempt")
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), str(again), again.__notes__) == (type(error), str(error), ["1 attempt"])
+    assert vars(again) == vars(error)

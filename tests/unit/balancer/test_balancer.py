@@ -39,7 +39,7 @@ def test_without_a_membership_nothing_can_be_had():
     with pytest.raises(NoEndpointAvailable, match="orders: no endpoints are known") as caught:
         made.acquire()
     assert not isinstance(caught.value, NotReady)
-    assert made.stats().refused == 2
+    assert made.stats().refused == 1
 
 
 @pytest.mark.parametrize(

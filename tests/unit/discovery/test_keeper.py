@@ -329,3 +329,17 @@ def test_a_problem_is_one_line_of_bounded_length(fails):
     else:
         one.answer(found(A, problem=hostile), 0.0)
     assert one.report.problem == "bad [31m 2026 forged " + "x" * 979 + "…"
+
+
+def test_who_is_late_is_not_waited_for_and_may_still_answer():
+    """It stays starting, says so, and its part is settled; an answer makes it live, and lateness is for the first alone."""
+    one = keeper()
+    one.late(2.0)
+    assert stands(one) == (SourceState.STARTING, None)
+    assert one.part == Part(None, settled=True)
+    assert one.report.problem == "no answer in 2 s yet"
+    one.answer(found(A), 3.0)
+    assert (stands(one), one.report.problem) == ((SourceState.LIVE, (A,)), "")
+    report = one.report
+    one.late(2.0)
+    assert one.report is report

@@ -1,14 +1,26 @@
 """A cluster follows a source: through a source of a user's own, which the test answers for."""
 
+import importlib.util
 import threading
 
 import anyio
 import pytest
 
-from lbkit import Cluster, ClusterClosed, ConfigError, FailClosed, Merged, NotReady, events
+from lbkit import (
+    Cluster,
+    ClusterClosed,
+    ConfigError,
+    FailClosed,
+    Fallback,
+    Merged,
+    NoEndpointAvailable,
+    NotReady,
+    events,
+)  # fmt: skip
 from lbkit.discovery.base import Part, Upkeep
 from lbkit.discovery.static import Static
 from lbkit.errors import DiscoveryError
+from lbkit.runtime import following
 from lbkit.runtime.engine import THREAD_NAME, Job
 from tests.rigs.leaks import leak_check
 from tests.rigs.ports import eventually
@@ -287,3 +299,37 @@ def test_a_source_that_answers_without_waiting_is_asked_a_little_apart():
         cluster.wait_ready(5.0)
         eventually(lambda: source.asked >= 5)
         assert source.replies.qsize() > 9_000
+
+
+def test_a_fallback_does_not_wait_for_a_source_that_hangs(monkeypatch):
+    """The next one is used after a moment, less than first calls wait for; when the first one answers it has its place."""
+    monkeypatch.setattr(following, "PATIENCE_S", 0.05)
+    hangs = Scripted("hangs")
+    with Cluster("orders", Fallback(hangs, ["b:80"])) as cluster:
+        with pytest.raises(NotReady, match="hangs: no answer yet"):
+            cluster.wait_ready(0.0)
+        cluster.wait_ready(5.0)
+        assert ids(cluster) == ["b:80"]
+        assert cluster.stats().sources[0].problem == "no answer in 0.05 s yet"
+        hangs.say("a:80")
+        eventually(lambda: ids(cluster) == ["a:80"])
+
+
+def test_waiting_for_endpoints_does_not_end_with_an_empty_answer():
+    """A program that waits at its start learns that it could serve nothing, and why."""
+    source = Scripted("mine")
+    source.say()
+    with Cluster("orders", source) as cluster:
+        eventually(lambda: cluster.balancer.is_ready)
+        with pytest.raises(NoEndpointAvailable, match="no endpoints are known: mine: the source has no endpoints"):
+            cluster.wait_ready(0.05)
+        source.say("a:80")
+        cluster.wait_ready(5.0)
+
+
+def test_a_missing_package_is_told_at_construction(monkeypatch):
+    """Nobody waits for an answer that cannot come, also within a combination."""
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    for target in ("dns://orders:80", "dns+srv://_http._tcp.orders", Fallback("dns://orders:80", "a:80")):
+        with pytest.raises(ConfigError, match=r"DNS needs the package dnspython: pip install 'lbkit-client\[dns\]'"):
+            Cluster("orders", target)
