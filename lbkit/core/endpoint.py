@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from ipaddress import ip_address
+from ipaddress import IPv4Address, ip_address
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
@@ -18,6 +18,8 @@ from lbkit.errors import ConfigError
 _NOT_IN_HOSTS = re.compile(r"[\s\x00-\x20\x7f/?#@\[\]\\]")
 _WRONG_PARTS = re.compile(r"\A\.|\.\.|[^.]{64}")
 """Parts of a name that are empty or too long (RFC 1035, 2.3.4): Python's resolver raises UnicodeError for them."""
+_ENDS_IN_DIGITS = re.compile(r"(\A|\.)[0-9]+\.?\Z")
+"""No top-level name is all digits (RFC 3696, 2), so a slip in an address is never taken for one."""
 _UNSEEN = re.compile(r"[\s\x00-\x20\x7f]")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _NO_METADATA: Mapping[str, str] = MappingProxyType({})
@@ -112,9 +114,14 @@ class Endpoint:
         if not separator:
             scheme = ""
         elif scheme.lower() not in _DEFAULT_PORTS:
-            raise ConfigError("an endpoint's URL starts with http:// or https://; other schemes are for discovery")
+            raise ConfigError(
+                "an endpoint's URL starts with http:// or https://; other schemes are for discovery: "
+                "such a target stands alone, or in Merged(one, other) or Fallback(one, other)"
+            )
         if _UNSEEN.search(target):  # urlsplit would drop some of them without a word
             raise ConfigError("an endpoint is host:port without spaces or control characters")
+        if "," in target:
+            raise ConfigError("an endpoint is one address: write each of several as a text of its own, without commas")
         try:
             parts = urlsplit(target if separator else f"//{target}")
             host, port = parts.hostname, parts.port
@@ -122,12 +129,19 @@ class Endpoint:
             raise ConfigError("an endpoint is host:port with a port from 1 to 65535, IPv6 in [brackets]") from None
         if parts.username is not None or parts.password is not None:
             raise ConfigError("an endpoint has no credentials: give them to the client that sends the requests")
+        if parts.query and not scheme:
+            raise ConfigError(
+                'an endpoint has no options behind a "?": for a weight write '
+                'Endpoint.parse("10.0.0.1:8080", weight=2), or list the endpoints in a file'
+            )
         if parts.path not in ("", "/") or parts.query or parts.fragment:
             raise ConfigError("an endpoint has no path, query or fragment: give them to the client, as its base_url")
         scheme = scheme.lower()
         if port is None:
             if not scheme:
-                raise ConfigError(f"endpoint {target!r} has no port: write {host or 'host'}:8080")
+                host = _one_spelling(host) if host else "host"
+                shown = f"[{host}]" if ":" in host else host
+                raise ConfigError(f"endpoint {target!r} has no port: write {shown}:8080")
             port = _DEFAULT_PORTS[scheme]
         return cls(host=host or "", port=port, scheme=scheme or None, **more)  # type: ignore[arg-type]
 
@@ -154,6 +168,13 @@ def _one_spelling(host: str) -> str:
             raise ConfigError(f"an endpoint's host must be a valid internationalised name; {host!r} is none") from None
     if _WRONG_PARTS.search(host):
         raise ConfigError(f"an endpoint's host has 1 to 63 characters between its dots, unlike {host[:100]!r}")
+    if _ENDS_IN_DIGITS.search(host):
+        try:
+            return str(IPv4Address(host))
+        except ValueError:
+            raise ConfigError(
+                f"an endpoint's host is a name or an address: {host[:100]!r} ends in digits and is no IPv4 address"
+            ) from None
     return host.lower()
 
 

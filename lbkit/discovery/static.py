@@ -28,7 +28,7 @@ class Static:
     def __init__(self, *targets: str | Endpoint) -> None:
         if not targets:
             raise ConfigError('Static needs at least one endpoint: Static("10.0.0.1:8080", "10.0.0.2:8080")')
-        endpoints = [one if isinstance(one, Endpoint) else Endpoint.parse(one) for one in targets]
+        endpoints = [_endpoint(one, index, len(targets)) for index, one in enumerate(targets)]
         self.snapshot = Snapshot.of(endpoints)
         if len(self.snapshot.endpoints) < len(endpoints):
             twice, _ = Counter(one.id for one in endpoints).most_common(1)[0]
@@ -53,3 +53,14 @@ class Static:
 
     def __repr__(self) -> str:
         return f"Static({', '.join(repr(one.id) for one in self.snapshot.endpoints)})"
+
+
+def _endpoint(target: str | Endpoint, index: int, count: int) -> Endpoint:
+    if isinstance(target, Endpoint):
+        return target
+    try:
+        return Endpoint.parse(target)
+    except ConfigError as error:
+        if count == 1:
+            raise
+        raise ConfigError(f"item {index} of the list: {error}") from None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, field
+from ipaddress import ip_address
 from random import Random
 
 from lbkit.core.endpoint import Endpoint
@@ -62,6 +63,10 @@ class Dns:
     def __post_init__(self) -> None:
         host = checked_name(self.host, f'{type(self).__name__}("orders.internal", 8080)')
         if host.rstrip(".").rpartition(".")[2].isdigit():
+            try:
+                ip_address(host)
+            except ValueError:
+                raise ConfigError(f"Dns: {self.host!r} ends in digits, as no name does, and is no address") from None
             raise ConfigError(
                 f"Dns: {self.host!r} is an address and needs no DNS: write Static('{self.host}:{self.port}')"
             )

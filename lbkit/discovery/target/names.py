@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from ipaddress import ip_address
 from typing import Any
 
 from lbkit.discovery.base import Discovery
@@ -52,27 +53,46 @@ _CONSUL: Known = {
     "max_age": ("max_age", number),
     "wait": ("wait", number),
 }
+NAMESERVER = "nameserver"
 CONSUL_PORTS = (8500, 8501)
 """Of agents, for http and https."""
 _EVERY: Known = {"every": ("every", number)}
 
 
 def _dns(target: TargetText) -> Discovery:
-    name, servers = _named(target, "dns://orders.internal:8080")
+    name, servers = _named(target, NAMESERVER, "dns://orders.internal:8080")
     host, colon, port = name.text.rpartition(":")
+    for found, its_port in ((address_of(host), port), (address_of(name.text), "")):
+        if found:
+            raise target.wrong(
+                f"an address needs no DNS: write {found}:{its_port if _is_port(its_port) else 8080}", name
+            )
     if not colon or not host:
         raise target.wrong(
             f"a dns target has a name and a port: dns://{name.text.partition(':')[0] or 'orders'}:8080", name
         )
-    if not (port.isascii() and port.isdigit() and len(port) < 6):
+    if not _is_port(port, most=99999):
         raise target.wrong("the port is a number from 1 to 65535", name)
     return build(
         target, {"nameserver": target.authority, "": name}, _searching(Dns), _DNS, host, int(port), **_servers(servers)
     )
 
 
+def _is_port(text: str, *, most: int = 65535) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 6 and 1 <= int(text) <= most
+
+
+def address_of(text: str) -> str:
+    """Return an address as it is written before a port, empty for what is none."""
+    try:
+        address = ip_address(text.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return ""
+    return f"[{address}]" if address.version == 6 else str(address)
+
+
 def _srv(target: TargetText) -> Discovery:
-    name, servers = _named(target, "dns+srv://_http._tcp.orders.example")
+    name, servers = _named(target, NAMESERVER, "dns+srv://_http._tcp.orders.example")
     if ":" in name.text:
         raise target.wrong("a dns+srv target has no port: SRV records say it; for a host and port write dns://", name)
     return build(
@@ -94,16 +114,30 @@ def _servers(servers: list[Piece]) -> dict[str, Any]:
     return {"nameservers": tuple(one.text for one in servers)} if servers else {}
 
 
-def _named(target: TargetText, example: str) -> tuple[Piece, list[Piece]]:
+def _named(target: TargetText, who: str, example: str) -> tuple[Piece, list[Piece]]:
     """Return the name, and who is to be asked for it: `//who,who/name`, `///name`, `//name` or `:name`."""
     name, authority = target.name, target.authority
     if name is None:
         name, authority = authority, None
+    elif authority is not None and _is_name(authority.text) and (not name.text or who == NAMESERVER):
+        alone = f"{target.scheme}://{authority.text}"
+        if target.scheme == "dns" and ":" not in alone[6:]:
+            alone += ":8080"
+        raise target.wrong(
+            f"between // and / stands the {who} that is asked: without one write {alone}, and nothing behind it",
+            Piece("", name.start - 1, name.end),
+        )
     if name is None or not name.text:
         raise target.wrong(f"a {target.scheme} target has a name: {example}", name)
     if authority is None or authority.start == authority.end:
         return name, []
     return name, authority.split(target.text)
+
+
+def _is_name(authority: str) -> bool:
+    """Say whether this is a name, with a port or without, and no list of addresses."""
+    host = authority.partition(":")[0]
+    return bool(host) and "[" not in host and "," not in host and not address_of(host)
 
 
 def _consul(target: TargetText) -> Discovery:
@@ -115,10 +149,9 @@ def _consul_query(target: TargetText) -> Discovery:
 
 
 def _from_agents(target: TargetText, factory: Callable[..., Discovery], known: Known) -> Discovery:
-    name, agents = _named(target, f"{target.scheme}://orders")
-    if ":" in target.text[name.start : name.end] and not agents:
-        raise target.wrong(f"this names an agent and no service: {target.scheme}://{name.text}/orders", name)
     secure = target.scheme.endswith("+https")
+    _check_service(target, secure=secure)
+    name, agents = _named(target, "agent", f"{target.scheme}://orders")
     given = {"agent": tuple(_agent(one, secure=secure) for one in agents)} if agents else {}
     if secure and not agents:
         raise target.wrong(f"{target.scheme} is for agents that the target names: {target.scheme}://agent/orders", name)
@@ -127,6 +160,24 @@ def _from_agents(target: TargetText, factory: Callable[..., Discovery], known: K
         return factory(*arguments, cert=(cert if len(cert) > 1 else cert[0]) if cert else None, **more)
 
     return build(target, {"agent": target.authority, "": name}, make, known, name.text, **given)
+
+
+def _check_service(target: TargetText, *, secure: bool) -> None:
+    """Refuse the address of an agent in place of a service, and the path of a URL."""
+    name, authority = target.name, target.authority
+    if name is None or not name.text:
+        name, authority = authority, None
+    written = target.text[name.start : name.end] if name is not None else ""
+    if not (authority and authority.text) and (":" in written or (secure and written and target.name is not None)):
+        by_name = f"{target.scheme}://{written.partition(':')[0]}, or " if _is_name(written) and not secure else ""
+        raise target.wrong(
+            f"this names an agent and no service: write {by_name}{target.scheme}://{written}/SERVICE", name
+        )
+    if "/" in written:
+        last = written.rstrip("/").rpartition("/")[2] or "orders"
+        raise target.wrong(
+            f"a service has no '/' in its name: write {last} alone, or %2F for a '/' that is part of it", name
+        )
 
 
 def _agent(piece: Piece, *, secure: bool) -> str:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -24,12 +25,15 @@ from lbkit.core.endpoint import Endpoint
 from lbkit.discovery.base import Combination, Discovery, Source
 from lbkit.discovery.file.file import File
 from lbkit.discovery.static import Static
-from lbkit.discovery.target.names import NAMES
+from lbkit.discovery.target.names import NAMES, address_of
 from lbkit.discovery.target.options import Known, build, number, refuse_options, text
-from lbkit.discovery.target.text import Piece, TargetText, check_characters, cut, scheme_of, wrong
+from lbkit.discovery.target.text import Piece, TargetText, check_characters, cut, may_hold_credentials, scheme_of, wrong
 from lbkit.errors import ConfigError
 
 _FILE: Known = {"format": ("format", text), "every": ("every", number), "empty_grace": ("empty_grace", number)}
+
+_PATH = re.compile(r"\.{0,2}/|[^:/]*\.(json|toml)(\?|\Z)")
+"""What a list of endpoints has no use for, and a path to a file begins with or ends in."""
 
 
 def as_discovery(value: Any) -> Discovery:
@@ -75,6 +79,11 @@ def parse_target(target: str, *, environment: Mapping[str, str] = os.environ) ->
         raise ConfigError(f"a target is a text such as 'dns://orders:8080', not {type(target).__name__}")
     if not target:
         raise ConfigError("a target is a text such as 'dns://orders:8080' or '10.0.0.1:8080', not an empty one")
+    if target[0] in "\"'":
+        raise ConfigError("a target stands without quotes: leave them out")
+    variable = re.fullmatch(r"\$(\w+)|\$\{(\w+)\}", target, re.ASCII)
+    if variable is not None:
+        raise ConfigError(f"nothing replaces a '$' in a target: write env:{variable[1] or variable[2]}")
     check_characters(target)
     scheme = scheme_of(target)
     if scheme == "env":
@@ -130,16 +139,28 @@ def _list(target: str, pieces: list[Piece], *, decode: bool) -> Discovery:
         said = piece.text if decode else target[piece.start : piece.end]
         if not said:
             raise wrong(target, "there is an empty place in the list of endpoints", piece)
+        if _PATH.match(said) and not decode:
+            raise wrong(target, _of_path(target, said), piece)
         try:
             endpoint = Endpoint.parse(said)
         except ConfigError as error:
-            hint = f", or dns://{said}:8080 to look the name up" if "has no port" in str(error) else ""
+            named = "has no port" in str(error) and not address_of(said)
+            hint = f", or dns://{said}:8080 to look the name up" if named else ""
             raise wrong(target, f"{error}{hint}", piece) from None
         if endpoint.id in seen:
             raise wrong(target, f"{endpoint.id} is given twice", seen[endpoint.id], piece)
         seen[endpoint.id] = piece
         endpoints.append(endpoint)
     return Static(*endpoints)
+
+
+def _of_path(target: str, path: str) -> str:
+    """Say how a path is written as a target."""
+    path = "PATH" if may_hold_credentials(target) else path
+    if path.endswith(".sock"):
+        return f"a path alone is no target: for a unix socket write unix:{path}"
+    ending = "" if re.search(r"\.(json|toml)(\?|\Z)", path) else f"{'&' if '?' in path else '?'}format=json"
+    return f"a path alone is no target: for a file write file:{path}{ending}"
 
 
 def _unix(target: TargetText) -> Discovery:

@@ -157,7 +157,7 @@ def check_characters(text: str) -> None:
 def wrong(text: str, message: str, *pieces: Piece | None) -> ConfigError:
     """Return an error that shows the target with the pieces marked, unless the target might hold credentials."""
     message = "\n".join(_CONTROL.sub("?", line) for line in message.split("\n"))
-    if _may_hold_credentials(text):
+    if may_hold_credentials(text):
         return ConfigError(message)
     marks = [" "] * (len(text) + 1)
     for piece in pieces:
@@ -167,7 +167,8 @@ def wrong(text: str, message: str, *pieces: Piece | None) -> ConfigError:
     return ConfigError("\n".join((message, f"  {shown}", f"  {''.join(marks)}".rstrip())).rstrip())
 
 
-def _may_hold_credentials(text: str) -> bool:
+def may_hold_credentials(text: str) -> bool:
+    """Say whether a target must not be shown."""
     if any(_is_secret(name) for name in _NAMED.findall(text)):
         return True
     scheme = scheme_of(text)
@@ -189,7 +190,8 @@ def spell(scheme: str, authority: str, name: str, options: Mapping[str, object])
     'consul:///orders?tag=v2&tag=eu&stale=true'
     """
     pairs = [f"{key}={_value(one)}" for key, value in options.items() for one in _each(value)]
-    name = quote(name, safe="/:[],$!'()*;=~", errors="surrogateescape").removeprefix("/")
+    slash = "/" if scheme in _PATHS else ""  # in other names it would part them from what is before it
+    name = quote(name, safe=f"{slash}:[],$!'()*;=~", errors="surrogateescape").removeprefix("/")
     return f"{scheme}://{authority}/{name}" + ("?" + "&".join(pairs) if pairs else "")
 
 

@@ -207,6 +207,7 @@ def test_a_config_is_a_value_with_a_name():
         ("a", 80, {"empty_grace": "1"}, "Dns: empty_grace must be at least 0 seconds, or inf, not '1'"),
         ("a", 80, {"allow": ["a/b"]}, "allow"),
         ("a", 80, {"allow": 5}, "allow is a tuple of texts"),
+        ("10.0.0.256", 80, {}, "'10.0.0.256' ends in digits, as no name does, and is no address"),
         *(("a", 80, {"nameservers": [bad]}, "a nameserver is an address")
           for bad in ("dns.internal", "10.0.0.2:", "10.0.0.2:0x", "10.0.0.2:70000", "[::1", "[::1]53", "[::1]:", "[10.0.0.2]", "")),
     ],

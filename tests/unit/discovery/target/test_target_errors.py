@@ -101,7 +101,7 @@ MARKED = [
                 ^^^^^^^^^^^^^^^
     """,
     """
-    this names an agent and no service: consul://10.0.0.5:8500/orders
+    this names an agent and no service: write consul://10.0.0.5:8500/SERVICE
       consul://10.0.0.5:8500
                ^^^^^^^^^^^^^
     """,
