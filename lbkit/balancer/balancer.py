@@ -14,10 +14,11 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from random import Random
 
+from lbkit.balancer.audience import Audience
 from lbkit.balancer.empty import FailOpen, OnEmpty
 from lbkit.balancer.events import Event, LeasesDropped, Listener
 from lbkit.balancer.lease import RELEASED, REPORTED, Lease
-from lbkit.balancer.log import log_changes, logger
+from lbkit.balancer.log import log_changes
 from lbkit.balancer.node import LATENCY_WEIGHT, Node
 from lbkit.balancer.roster import Roster
 from lbkit.balancer.stats import ClusterStats, Counts, describe
@@ -70,7 +71,8 @@ class Balancer:
         self._news = self._roster.news
         self._budget = Budget(budget or RetryBudget())
         self._counts = Counts()
-        self._listeners: tuple[Listener, ...] = ()
+        self._audience: Audience[Event] = Audience(name, self._news, warn_of_dropped, log_changes)
+        self._tell = self._audience.tell
 
     @property
     def version(self) -> int:
@@ -284,14 +286,7 @@ class Balancer:
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
         """Call `listener` with every event, outside the lock; returns a function that ends it."""
-        with self._lock:
-            self._listeners += (listener,)
-
-        def unsubscribe() -> None:
-            with self._lock:
-                self._listeners = tuple(other for other in self._listeners if other is not listener)
-
-        return unsubscribe
+        return self._audience.subscribe(listener)
 
     def post(self, *events: Event) -> None:
         """Have the listeners told, with the next telling."""
@@ -301,20 +296,6 @@ class Balancer:
         """Tell the listeners what was decided outside the lock, and what has not been told yet."""
         self._news.extend(events)
         self._tell()
-
-    def _tell(self) -> None:
-        while self._news:
-            try:
-                event = self._news.popleft()
-            except IndexError:  # another thread tells it
-                return
-            if isinstance(event, LeasesDropped):
-                _Dropped(f"{event.cluster}: {event.count} leases were dropped without release: close what they are for")
-            for listener in (log_changes, *self._listeners):
-                try:
-                    listener(event)
-                except Exception:  # noqa: BLE001 - it is logged
-                    logger.exception("%s: a listener failed; the call it was told of goes on", self.name)
 
     def before_fork(self) -> None:
         """Hold the locks over a fork, so that the child finds a whole state."""
@@ -331,6 +312,12 @@ class Balancer:
             self._roster.succeed(now)
         self._lock.release()
         self._applying.release()
+
+
+def warn_of_dropped(event: Event) -> None:
+    """Warn of dropped leases as Python warns of files that nobody closed."""
+    if isinstance(event, LeasesDropped):
+        _Dropped(f"{event.cluster}: {event.count} leases were dropped without release: close what they are for")
 
 
 class _Dropped:

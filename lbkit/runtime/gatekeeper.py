@@ -22,7 +22,7 @@ from functools import partial
 from random import Random
 from typing import TypeVar
 
-from lbkit.balancer.log import logger
+from lbkit.balancer.audience import Audience
 from lbkit.breaker.circuit import Circuit, State
 from lbkit.breaker.config import CircuitBreaker, Mode
 from lbkit.breaker.report import ChangeListener, CircuitChanged, GuardStats
@@ -47,8 +47,8 @@ class Gatekeeper:
     """Lets calls in, takes their results, and is told what to do. Thread-safe, right under fork."""
 
     __slots__ = (
-        "__weakref__", "_busy", "_circuit", "_failed", "_ignored", "_key", "_late", "_listeners", "_lock", "_news",
-        "_ok", "_opened", "_own_rng", "_refused", "_rng", "_since", "_would_refuse", "clock", "name", "timed",
+        "__weakref__", "_audience", "_busy", "_circuit", "_failed", "_ignored", "_key", "_late", "_lock", "_news",
+        "_ok", "_opened", "_own_rng", "_refused", "_rng", "_since", "_tell", "_would_refuse", "clock", "name", "timed",
     )  # fmt: skip
 
     def __init__(
@@ -66,7 +66,8 @@ class Gatekeeper:
         self._late: deque[Callable[[], None]] = deque()
         self._key = object()  # stands for this object in contexts, which must not keep it alive
         self._news: deque[CircuitChanged] = deque()
-        self._listeners: tuple[ChangeListener, ...] = ()
+        self._audience: Audience[CircuitChanged] = Audience(name, self._news, log_change)
+        self._tell = self._audience.tell
         self._since = self.clock()
         self._ok = self._failed = self._ignored = self._refused = self._would_refuse = self._opened = 0
         fork.register(self, innermost=True)
@@ -164,14 +165,7 @@ class Gatekeeper:
 
     def subscribe(self, listener: ChangeListener) -> Callable[[], None]:
         """Have `listener` told of changes; returns a function that ends it."""
-        with self._lock:
-            self._listeners += (listener,)
-
-        def unsubscribe() -> None:
-            with self._lock:
-                self._listeners = tuple(other for other in self._listeners if other is not listener)
-
-        return unsubscribe
+        return self._audience.subscribe(listener)
 
     def before_fork(self) -> None:
         """Hold the lock over a fork, so that the child finds a whole state."""
@@ -269,15 +263,3 @@ class Gatekeeper:
             else:
                 self._do(control)
         self._tell()
-
-    def _tell(self) -> None:
-        while self._news:
-            try:
-                change = self._news.popleft()
-            except IndexError:  # another thread tells it
-                return
-            for listener in (log_change, *self._listeners):
-                try:
-                    listener(change)
-                except Exception:  # noqa: BLE001 - it is logged
-                    logger.exception("%s: a listener failed; the call it was told of goes on", self.name)
