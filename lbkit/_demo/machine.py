@@ -22,7 +22,7 @@ def as_json(options: Options, report: Report, code: int) -> dict[str, object]:
             "attempts": RETRY.attempts,
             "per_try_timeout_s": RETRY.per_try_timeout,
             "deadline_s": RETRY.deadline,
-            "breaker": asdict(options.breaker()),
+            "breaker": asdict(options.breaker()) | {"mode": options.breaker().mode.value},
         },
         "clients": scores,
         "faults": [_fault(account) for account in report.accounts],
