@@ -8,6 +8,7 @@ client = httpx.Client(transport=BalancedTransport(cluster, inner=script.httpx())
 
 from __future__ import annotations
 
+import difflib
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -89,8 +90,14 @@ class Script:
     def __init__(self, steps: Mapping[str, Iterable[Step]]) -> None:
         self._steps = {endpoint: deque(some) for endpoint, some in steps.items()}
         for endpoint, some in self._steps.items():
-            if not some or not all(isinstance(step, int | Reply | Fault) for step in some):
+            if not some:
                 raise ConfigError(f"script of {endpoint}: give at least one status, Reply or Fault")
+            for step in some:
+                if not isinstance(step, int | Reply | Fault):
+                    raise ConfigError(
+                        f"script of {endpoint}: a step is a status, a Reply or a Fault, not {step!r}; "
+                        'an error is written by its name in the HTTP library: Fault("ConnectError")'
+                    )
         self.log: list[str] = []
 
     def next_step(self, endpoint: str) -> Reply | Fault:
@@ -107,18 +114,31 @@ class Script:
         return Reply(step) if isinstance(step, int) else step
 
     def httpx(self) -> Any:
-        """Return an `inner=` for `lbkit.httpx`, sync and async."""
+        """Return an `inner=` for `lbkit.httpx`, sync and async.
+
+        Raises:
+            ConfigError: A `Fault` names no exception of httpx.
+        """
         import httpx  # noqa: PLC0415 - only for users of httpx
 
         return self._inner(httpx)
 
     def httpx2(self) -> Any:
-        """Return an `inner=` for `lbkit.httpx2`, sync and async."""
+        """Return an `inner=` for `lbkit.httpx2`, sync and async.
+
+        Raises:
+            ConfigError: A `Fault` names no exception of httpx2.
+        """
         import httpx2  # noqa: PLC0415 - only for users of httpx2
 
         return self._inner(httpx2)
 
     def _inner(self, http: ModuleType) -> Any:
+        for endpoint, steps in self._steps.items():
+            for step in steps:
+                if isinstance(step, Fault):
+                    _check_fault(endpoint, step.error, http)
+
         def make(endpoint: Any) -> Any:
             def answer(request: Any) -> Any:
                 step = self.next_step(endpoint.id)
@@ -129,6 +149,21 @@ class Script:
             return http.MockTransport(answer)
 
         return make
+
+
+def _check_fault(endpoint: str, name: str, http: ModuleType) -> None:
+    known = [key for key, value in vars(http).items() if _is_error(value, http)]
+    if name not in known:
+        close = difflib.get_close_matches(str(name), known, 1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise ConfigError(
+            f"script of {endpoint}: {http.__name__} has no exception {name!r} that a request may raise{hint} "
+            'Common are "ConnectError", "ConnectTimeout", "ReadError" and "ReadTimeout"'
+        )
+
+
+def _is_error(value: Any, http: ModuleType) -> bool:
+    return isinstance(value, type) and issubclass(value, http.RequestError)
 
 
 def refused() -> Fault:

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from lbkit.breaker.verdict import Errors
 from lbkit.errors import ConfigError
@@ -109,11 +109,21 @@ class CircuitBreaker:
             raise ConfigError("CircuitBreaker: slow_rate and slow_s need each other, such as slow_rate=0.5, slow_s=2.0")
         if not isinstance(self.mode, Mode):
             modes = ", ".join(str(mode) for mode in Mode)
-            raise ConfigError(f"CircuitBreaker: mode must be one of {modes}, not {self.mode!r}")
+            raise ConfigError(
+                f"CircuitBreaker: mode must be one of {modes} (from lbkit.breaker import Mode), not {self.mode!r}"
+            )
         if self.failures is None and not self.has_window and self.mode is not Mode.DISABLED:
             raise ConfigError(
                 "CircuitBreaker: nothing could open it: give failures, failure_rate or slow_rate, or say "
                 "mode=Mode.DISABLED"
+            )
+
+    if not TYPE_CHECKING:  # a type checker finds it by itself
+
+        def __call__(self, *_: object, **__: object) -> NoReturn:
+            """Refuse to decorate: a config holds no state."""
+            raise ConfigError(
+                'a CircuitBreaker is a config and decorates nothing: write @CircuitBreaker(...).guard("name")'
             )
 
     @property

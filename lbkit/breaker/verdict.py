@@ -17,7 +17,7 @@ A group of exceptions is judged by its members: one failure makes it a failure.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from lbkit.core.outcome import Result
@@ -89,4 +89,5 @@ def _belongs(name: str, errors: object) -> Callable[[BaseException], bool]:
         return lambda error: isinstance(error, classes)
     if callable(errors) and not isinstance(errors, type):
         return errors
-    raise ConfigError(f"{name} must be exception classes or a function of an exception, not {errors!r}")
+    hint = "" if isinstance(errors, str) or not isinstance(errors, Iterable) else "; several classes are a tuple"
+    raise ConfigError(f"{name} must be exception classes or a function of an exception, not {errors!r}{hint}")

@@ -66,21 +66,19 @@ class Endpoint:
             _check_path(self.path)
         if self.host and not (isinstance(self.port, int) and 1 <= self.port <= 65535):
             raise ConfigError(f"endpoint {self.host}: port must be from 1 to 65535, not {self.port!r}")
-        # The bounds keep sums and products of weights finite, and their differences above rounding.
-        if not (isinstance(self.weight, int | float) and (self.weight == 0 or 1e-9 <= self.weight <= 1e9)):
-            raise ConfigError(
-                f"endpoint {self.host or self.path}: weight must be 0, or from 1e-9 to 1e9, not {self.weight!r}"
-            )
-        if not (isinstance(self.priority, int) and self.priority >= 0):
-            raise ConfigError(f"endpoint {self.host or self.path}: priority must be at least 0, not {self.priority!r}")
-        if self.scheme not in (None, "http", "https"):
-            raise ConfigError(f"endpoint {self.host or self.path}: scheme must be http or https, not {self.scheme!r}")
         if self.path:
             identity = f"unix:{self.path}"
         elif ":" in self.host:
             identity = f"[{self.host}]:{self.port}"
         else:
             identity = f"{self.host}:{self.port}"
+        # The bounds keep sums and products of weights finite, and their differences above rounding.
+        if not (isinstance(self.weight, int | float) and (self.weight == 0 or 1e-9 <= self.weight <= 1e9)):
+            raise ConfigError(f"endpoint {identity}: weight must be 0, or from 1e-9 to 1e9, not {self.weight!r}")
+        if not (isinstance(self.priority, int) and self.priority >= 0):
+            raise ConfigError(f"endpoint {identity}: priority must be at least 0, not {self.priority!r}")
+        if self.scheme not in (None, "http", "https"):
+            raise ConfigError(f"endpoint {identity}: scheme must be http or https, not {self.scheme!r}")
         object.__setattr__(self, "id", identity)
         if not isinstance(self.metadata, MappingProxyType):
             object.__setattr__(self, "metadata", MappingProxyType(dict(self.metadata)))

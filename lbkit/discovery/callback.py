@@ -61,8 +61,9 @@ class Callback:
     secrets, and logged whole at DEBUG by the logger "lbkit"; raise `DiscoveryError` with a text to have it shown.
 
     Args:
-        function: Takes no argument; returns an iterable of `Endpoint`s and targets such as "10.0.0.1:8080". An async
-            generator function yields such iterables, each a complete set; when it ends or raises, it is called again.
+        function: Takes no argument; returns an iterable of `Endpoint`s and texts such as "10.0.0.1:8080". Of several
+            with one address the first counts. An async generator function yields such iterables, each a complete set;
+            when it ends or raises, it is called again.
         every: Seconds between two calls, spread by 10 %; 30 by default. Not for functions that yield.
         timeout: Seconds that a call may take; 10 by default. An item may take any time.
         empty_grace: Seconds that the last good set is kept when there is no endpoint in it; see `Upkeep`.
@@ -87,6 +88,12 @@ class Callback:
             raise ConfigError(f"Callback: give the function itself, without calling it, not its {kind}")
         if not callable(self.function):
             raise ConfigError(f"Callback: function must be a function without arguments, not {self.function!r}")
+        needed = _needed(self.function)
+        if needed:
+            raise ConfigError(
+                f"Callback: function takes no argument, and {_name(self.function)} needs {needed}: "
+                "give it with functools.partial(function, ...), or write a lambda"
+            )
         check_pause("Callback: every", self.every)
         check_pause("Callback: timeout", self.timeout)
         check_limit("Callback: empty_grace", self.empty_grace)
@@ -103,7 +110,24 @@ class Callback:
         return CallbackWatch(self, rng)
 
     def __str__(self) -> str:
-        return f"callback:{self.name or getattr(self.function, '__qualname__', type(self.function).__name__)}"
+        return f"callback:{self.name or _name(self.function)}"
+
+
+def _name(function: Callable[[], Any]) -> str:
+    return getattr(function, "__qualname__", type(function).__name__)
+
+
+def _needed(function: Callable[[], Any]) -> str:
+    """Name the arguments that a function cannot be called without; empty where nobody knows, as of some builtins."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return ""
+    return ", ".join(
+        one.name
+        for one in parameters
+        if one.default is one.empty and one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)
+    )
 
 
 class CallbackWatch:
@@ -147,11 +171,22 @@ def _endpoint(item: Any, index: int, did: str) -> Endpoint:
     if isinstance(item, Endpoint):
         return item
     if not isinstance(item, str):
-        raise DiscoveryError(f"item {index} that the function {did} is {_kind(item)}, not an Endpoint or a target")
+        raise DiscoveryError(
+            f"item {index} that the function {did} is {_kind(item)}, not an Endpoint or a target{_hint(item, did)}"
+        )
     try:
         return Endpoint.parse(item)
     except ConfigError as error:
         raise DiscoveryError(f"item {index} that the function {did}: {error}") from None
+
+
+def _hint(item: Any, did: str) -> str:
+    match item:
+        case (str(), int()):
+            return ': write f"{host}:{port}"'
+        case list() | tuple() | set() | frozenset() if did == "returned":
+            return ": return one flat list; to yield one set after the other, make the function async def"
+    return ""
 
 
 def _kind(value: Any) -> str:

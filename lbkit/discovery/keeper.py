@@ -27,6 +27,7 @@ from typing import Any
 from lbkit.core.endpoint import Endpoint, Snapshot
 from lbkit.discovery.base import Part, Upkeep, Watch
 from lbkit.discovery.static import Static
+from lbkit.discovery.wording import still_used
 from lbkit.errors import DiscoveryError
 
 LONGEST_PROBLEM = 1000
@@ -137,7 +138,7 @@ class Keeper:
             self._empty_since = now
         said = found.problem or "the source has no endpoints"
         if self.endpoints and now - self._empty_since < self._upkeep.empty_grace:
-            self._keep(self.endpoints, SourceState.STALE, f"{said}; the last {len(self.endpoints)} are kept", now)
+            self._keep(self.endpoints, SourceState.STALE, f"{said}; {still_used(len(self.endpoints))}", now)
             if self._upkeep.empty_grace < math.inf:  # believed in time, if the source can be asked by then
                 self.due = min(self.due, self._empty_since + self._upkeep.empty_grace)
         else:

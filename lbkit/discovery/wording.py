@@ -17,3 +17,8 @@ def some(texts: Iterable[str]) -> str:
     unique = list(dict.fromkeys(texts))
     more = len(unique) - NAMED
     return ", ".join(unique[:NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def still_used(count: int) -> str:
+    """Say that the last good endpoints are still in use."""
+    return "the last one is kept" if count == 1 else f"the last {count} are kept"

@@ -9,7 +9,7 @@ import pytest
 import lbkit.httpx
 import lbkit.httpx2
 from lbkit import Cluster, ConfigError
-from lbkit.testing import ManualClock, Reply, Script, no_answer, refused
+from lbkit.testing import Fault, ManualClock, Reply, Script, no_answer, refused
 
 
 def test_a_manual_clock_moves_forward_only_when_it_is_told_to():
@@ -54,7 +54,25 @@ def test_a_script_that_makes_no_sense_says_so():
     """No steps, a step of another kind, an endpoint that it does not know."""
     with pytest.raises(ConfigError, match="at least one"):
         Script({"a:80": []})
-    with pytest.raises(ConfigError, match="at least one"):
+    with pytest.raises(ConfigError, match="a step is a status, a Reply or a Fault, not '200'"):
         Script({"a:80": ["200"]})
+    with pytest.raises(ConfigError, match=r'not RuntimeError\(\); an error is written by its name .*: Fault\("Conn'):
+        Script({"a:80": [RuntimeError()]})
     with pytest.raises(ConfigError, match="no endpoint 'b:80'; it has a:80"):
         Script({"a:80": [200]}).next_step("b:80")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("Timeout", "httpx has no exception 'Timeout' that a request may raise"),
+        ("HTTPStatusError", "has no exception 'HTTPStatusError'"),
+        ("ConnectEror", "did you mean 'ConnectError'"),
+        (httpx.ReadError, "has no exception <class 'httpx.ReadError'>"),
+    ],
+)
+def test_a_fault_that_the_library_does_not_have_is_refused_before_the_first_request(name, message):
+    """With the name that was meant."""
+    script = Script({"a:80": [200, Fault(name)]})
+    with pytest.raises(ConfigError, match=message):
+        script.httpx()

@@ -246,8 +246,11 @@ class Registrar:
     def _failed(self, problem: str, now: float) -> None:
         problem = f"{self._step.value}: {problem}"
         if self._leaving:
-            self.report = RegistrationReport(self.report.state, problem)
             self.due = now + LEAVE_PAUSE_S
+            if self.report.state is RegistrationState.STARTING:
+                problem = f"it was never seen registered, and {problem}"
+            else:
+                self.report = RegistrationReport(self.report.state, problem)
             if self._step is _Step.DRAIN:  # nobody could be told, so there is nothing to wait for
                 self._drains = False
                 return

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 
 from lbkit.discovery.dns.records import Answer, Record
+from lbkit.discovery.wording import still_used
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class AddressBook:
             key = name, one.kind
             if one.error:
                 kept = self._known.get(key, ())
-                fate = f"the last {len(kept)} are kept" if kept else "there are none"
+                fate = still_used(len(kept)) if kept else "there are none"
                 problems.append(f"{one.kind} of {shown(name)}: {one.error}; {fate}")
             else:
                 kept, refused = _usable(one.found)

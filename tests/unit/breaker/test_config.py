@@ -59,6 +59,21 @@ def test_values_at_the_limits_are_taken(right):
     assert {name: getattr(config, name) for name in right} == right
 
 
+def test_a_config_does_not_decorate():
+    """It says what does."""
+    with pytest.raises(ConfigError, match=r'write @CircuitBreaker\(...\).guard\("name"\)'):
+
+        @CircuitBreaker(failures=5)
+        def pay():
+            """Never made."""
+
+
+def test_a_wrong_mode_says_where_modes_come_from():
+    """They are no texts."""
+    with pytest.raises(ConfigError, match=r"Mode.FORCED_OPEN \(from lbkit.breaker import Mode\), not 'disabled'"):
+        CircuitBreaker(mode="disabled")
+
+
 def test_a_config_is_a_value():
     """Equal ones are equal, it can be a key, and nobody changes it."""
     assert CircuitBreaker(failures=3) == CircuitBreaker(failures=3) != CircuitBreaker()

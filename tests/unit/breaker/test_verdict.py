@@ -95,3 +95,10 @@ def test_other_things_are_refused(wrong):
     """With the guard's name and the option's."""
     with pytest.raises(ConfigError, match=rf"Guard\('payments', ...\): {next(iter(wrong))} must be "):
         verdict(**wrong)
+
+
+@pytest.mark.parametrize("option", ["failure", "success", "ignore"])
+def test_several_classes_are_a_tuple_and_the_text_says_so(option):
+    """As in `except` and `isinstance`."""
+    with pytest.raises(ConfigError, match=rf"{option} must be exception classes .*; several classes are a tuple$"):
+        verdict(**{option: [ValueError, KeyError]})

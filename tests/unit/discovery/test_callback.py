@@ -9,6 +9,7 @@ import pytest
 from lbkit.core.endpoint import Endpoint
 from lbkit.discovery import Callback
 from lbkit.discovery.callback import CallFunction, Pushed
+from lbkit.discovery.keeper import Keeper
 from lbkit.errors import ConfigError, DiscoveryError
 
 A, B = Endpoint.parse("a:80", weight=2), Endpoint.parse("b:80")
@@ -42,7 +43,7 @@ def test_any_iterable_of_endpoints_and_targets_is_a_set(returned):
         (A, "the function returned a value of type Endpoint, not a list"),
         (
             ["a:80", ("b", 80)],
-            "item 1 that the function returned is a value of type tuple, not an Endpoint or a target",
+            'item 1 that the function returned is a value of type tuple, not an Endpoint or a target: write f"{host}:',
         ),
         (["a:80", None], "item 1 that the function returned is None"),
         (["a:80", "b:80", "c"], "item 2 that the function returned: endpoint 'c' has no port"),
@@ -56,6 +57,19 @@ def test_what_is_no_set_is_refused_by_item(returned, message):
             watch().answer(reply, 0.0)
         assert message.replace("returned", did) in str(caught.value)
         assert "hunter2" not in str(caught.value)
+
+
+def sets():
+    yield ["a:80"]
+    yield ["a:80", "b:80"]
+
+
+def test_a_function_that_yields_sets_and_is_not_async_is_told_how_it_is_written():
+    """What it returns is taken for one set, as that of a function which yields endpoints is; async ones know already."""
+    with pytest.raises(DiscoveryError, match="item 0 .* type list, .*: return one flat list; .* make the function async"):
+        watch().answer(sets(), 0.0)
+    with pytest.raises(DiscoveryError, match="item 0 that the function yielded is .*, not an Endpoint or a target$"):
+        watch().answer(Pushed(sets()), 0.0)
 
 
 def test_a_function_that_returns_is_called_again_after_a_spread_pause():
@@ -119,6 +133,39 @@ def test_it_is_a_value():
     assert Callback(replicas).upkeep.hurry_s == 1.0
 
 
+def wanting(service, zone, *more, limit=5, **others):
+    return []
+
+
+class Wanting:
+    def __call__(self, service):
+        return []
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        functools.partial(wanting, "orders", zone="eu"),
+        functools.partial(Wanting().__call__, "orders"),
+        lambda limit=5: [],
+        lambda *more, **others: [],
+        list,
+        dict,
+        Inventory,
+    ],
+)
+def test_a_function_that_can_be_called_without_arguments_is_taken(function):
+    """Partials, defaults, classes, and builtins of which nobody can say what they need."""
+    assert Callback(function).function is function
+
+
+def test_of_several_endpoints_with_one_address_the_first_counts():
+    """Functions read tables, which may have a row twice."""
+    keeper = Keeper(Callback(replicas), Random(1))
+    keeper.answer([A, "b:80", "a:80"], 0.0)
+    assert keeper.endpoints == (A, B)
+
+
 async def once():
     return []
 
@@ -133,6 +180,9 @@ async def always():
         (lambda: Callback("a:80"), "function must be a function without arguments"),
         (lambda: Callback(once()), "give the function itself, without calling it, not its coroutine"),
         (lambda: Callback(always()), "give the function itself, without calling it, not its async_generator"),
+        (lambda: Callback(wanting), "Callback: function takes no argument, and wanting needs service, zone: give"),
+        (lambda: Callback(functools.partial(wanting, "orders")), "and partial needs zone"),
+        (lambda: Callback(Wanting()), "and Wanting needs service"),
         (lambda: Callback(replicas, every=0), "every must be above 0 seconds"),
         (lambda: Callback(replicas, every=math.inf), "every must be above 0 seconds and finite"),
         (lambda: Callback(replicas, timeout=0), "timeout must be above 0 seconds"),

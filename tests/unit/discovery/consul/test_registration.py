@@ -132,6 +132,18 @@ def test_a_refusal_is_told_in_consuls_words():
     assert problem.startswith("could not register: http://a:8500: ") and "403: Permission denied" in problem
 
 
+def test_what_was_never_registered_is_not_said_to_be_starting_while_it_leaves():
+    """The agent may have it all the same, so it is told; only the end is reported."""
+    world = World()
+    assert world.exchange("lost") == [REGISTER]
+    before = world.report
+    world.registrar.leave(0.0, world.now)
+    assert world.exchange("no") == [LEAVE]
+    assert world.report == before
+    assert world.exchange("no") == [LEAVE]
+    assert world.report == ("closed", "it was never seen registered, and could not deregister: no")
+
+
 def test_the_next_agent_is_asked_after_two_failures_and_all_are_told_at_the_end():
     """It knows nothing yet; one failure alone changes nothing; a refusal is an answer."""
     world = World("http://a:8500", "http://b:8500")

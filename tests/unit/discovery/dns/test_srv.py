@@ -193,7 +193,7 @@ def test_a_target_that_cannot_be_asked_for_keeps_its_last_addresses():
     trouble = (said("b2.", "A", error="SERVFAIL from 10.0.0.53:53"), said("b2.", "AAAA", error="no answer"))
     found = machine.answer(trouble, 60.0)
     assert ids(found) == ["10.0.0.1:80", "10.0.0.2:80"]
-    assert "A of b2: SERVFAIL from 10.0.0.53:53; the last 1 are kept" in found.problem
+    assert "A of b2: SERVFAIL from 10.0.0.53:53; the last one is kept" in found.problem
     assert found.ask_again_s <= 5.0
     assert machine.answer(srv(*records, additional=["b1 A 10.0.0.1"]), 65.0) is None
     found = machine.answer((said("b2.", "A", missing=True), said("b2.", "AAAA", missing=True)), 65.0)

@@ -115,4 +115,4 @@ def test_a_file_that_lists_nothing_keeps_the_last_good_set_and_says_so():
     keeper.answer(FileRead(LATER, ()), 1.0)
     keeper.answer(FileRead(LATER, None), 1000.0)
     assert keeper.report.state is SourceState.STALE
-    assert keeper.report.problem == "/orders.json lists no endpoint; the last 1 are kept"
+    assert keeper.report.problem == "/orders.json lists no endpoint; the last one is kept"

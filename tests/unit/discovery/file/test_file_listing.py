@@ -118,14 +118,14 @@ BROKEN_JSON = [
         "line 5: endpoints[2].weight: must be a number, not a text",
     ),
     ('[{"address": "a:80", "weight": true}]', "line 1: [0].weight: must be a number, not true"),
-    ('[{"address": "a:80", "weight": NaN}]', "line 1: [0].weight: endpoint a: weight must be 0, or from"),
+    ('[{"address": "a:80", "weight": NaN}]', "line 1: [0].weight: endpoint a:80: weight must be 0, or from"),
     (
         '[\n{"address": "a:80", "weight": -1}]',
-        "line 2: [0].weight: endpoint a: weight must be 0, or from 1e-9 to 1e9, not -1",
+        "line 2: [0].weight: endpoint a:80: weight must be 0, or from 1e-9 to 1e9, not -1",
     ),
     (
         '[\n{"address": "a:80",\n"priority": -1}]',
-        "line 3: [0].priority: endpoint a: priority must be at least 0, not -1",
+        "line 3: [0].priority: endpoint a:80: priority must be at least 0, not -1",
     ),
     (
         '[{"address": "a:80", "priority": 1.5}]',
