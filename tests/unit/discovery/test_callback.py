@@ -66,7 +66,9 @@ def sets():
 
 def test_a_function_that_yields_sets_and_is_not_async_is_told_how_it_is_written():
     """What it returns is taken for one set, as that of a function which yields endpoints is; async ones know already."""
-    with pytest.raises(DiscoveryError, match="item 0 .* type list, .*: return one flat list; .* make the function async"):
+    with pytest.raises(
+        DiscoveryError, match="item 0 .* type list, .*: return one flat list; .* make the function async"
+    ):
         watch().answer(sets(), 0.0)
     with pytest.raises(DiscoveryError, match="item 0 that the function yielded is .*, not an Endpoint or a target$"):
         watch().answer(Pushed(sets()), 0.0)
