@@ -22,7 +22,9 @@ makes caching right: the noise of m is then in no cached cost, where it lengthen
 The charge keeps a client that sends one request at a time from taking one of several equal nodes for nearly all of
 them, as the least of costs that differ only by noise. It follows a node's recent share of the picks, in multiples of
 its fair share: 5 % for each multiple, from 0.975 for half the fair share and less to 1.1 for three times of it and
-more. So it decides between nodes whose latencies are within a quarter of each other, and cannot hide a slow one.
+more. So it decides between nodes whose latencies are within a quarter of each other, and cannot hide a slow one. What
+it cannot help is a node that answers slowly because it is seldom asked, with cold caches: such a client may leave it
+nearly out. Who wants equal shares takes round robin.
 
 A failure counts as a penalty and never as its own short duration, and does not move m.
 """
