@@ -70,3 +70,16 @@ def state(made, name):
 
 def in_flight(made):
     return {one.endpoint.removesuffix(":80"): one.in_flight for one in made.stats().endpoints}
+
+
+class Stubborn:
+    """A user's scheduler with nothing but the two methods that are needed; it always wants the first node."""
+
+    def build(self, rng):
+        return self
+
+    def rebuild(self, ready, now):
+        self.ready = ready
+
+    def pick(self, info, now):
+        return self.ready[0]
