@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         NoEndpointAvailable,
         NotReady,
     )
+    from lbkit.health import OutlierDetection
     from lbkit.retry import RetryBudget, RetryPolicy
     from lbkit.runtime.cluster import Cluster
     from lbkit.runtime.guard import Guard
@@ -59,6 +60,7 @@ _HOMES = {
     "NoEndpointAvailable": "lbkit.errors",
     "NotReady": "lbkit.errors",
     "Outcome": "lbkit.core.outcome",
+    "OutlierDetection": "lbkit.health",
     "Result": "lbkit.core.outcome",
     "RetryBudget": "lbkit.retry",
     "RetryPolicy": "lbkit.retry",
@@ -92,6 +94,7 @@ __all__ = [
     "NoEndpointAvailable",
     "NotReady",
     "Outcome",
+    "OutlierDetection",
     "Result",
     "RetryBudget",
     "RetryPolicy",

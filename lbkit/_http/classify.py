@@ -21,6 +21,8 @@ IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 """Methods that may run twice (RFC 9110, 9.2.2)."""
 NOT_A_FAILURE = frozenset({501, 505})
 """Server errors that say what the server does not do, not that it is unwell (HAProxy's observe layer7)."""
+GATEWAY = frozenset({502, 503, 504})
+"""What a gateway says when the server behind it does not answer."""
 HTTP2_REFUSED_STREAM = 7
 
 _RESULTS = {
@@ -87,7 +89,7 @@ class Classifier:
             return Outcome(Result.OVERLOADED, retryable, retry_after_s, str(status))
         if status in NOT_A_FAILURE:
             return OK
-        return Outcome(Result.ERROR, retryable, cause=str(status))
+        return Outcome(Result.ERROR, retryable, cause=str(status), gateway=status in GATEWAY)
 
 
 def is_stream_reset(error: BaseException) -> bool:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 
 from lbkit.balancer.audience import Audience
+from lbkit.balancer.comparison import Comparison
 from lbkit.balancer.empty import FailOpen, OnEmpty
 from lbkit.balancer.events import Event, LeasesDropped, Listener
 from lbkit.balancer.lease import RELEASED, REPORTED, Lease
@@ -27,6 +28,7 @@ from lbkit.core.endpoint import Snapshot
 from lbkit.core.outcome import CANCELLED, FAILURES, Outcome, Result
 from lbkit.core.pick import FIRST_TRY, PickInfo
 from lbkit.errors import NoEndpointAvailable, NotReady
+from lbkit.health import OutlierDetection
 from lbkit.retry import Budget, RetryBudget, RetryPolicy
 from lbkit.scheduler import Scheduler, ShortestExpectedDelay
 from lbkit.scheduler.base import Indexes, Learns, untried
@@ -43,6 +45,7 @@ class Balancer:
         breaker: CircuitBreaker | None = None,
         budget: RetryBudget | None = None,
         on_empty: OnEmpty | None = None,
+        outliers: OutlierDetection | None = None,
         start_timeout: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
         rng: Random | None = None,
@@ -67,7 +70,8 @@ class Balancer:
         self._picker = picker
         self._observe = picker.observe if isinstance(picker, Learns) else None
         self._released = picker.released if isinstance(picker, Indexes) else None
-        self._roster = Roster(name, picker, breaker or CircuitBreaker(), self.rng)
+        self._comparison = Comparison(outliers, self.rng) if outliers is not None else None
+        self._roster = Roster(name, picker, breaker or CircuitBreaker(), self.rng, self._comparison)
         self._news = self._roster.news
         self._budget = Budget(budget or RetryBudget())
         self._counts = Counts()
@@ -147,10 +151,14 @@ class Balancer:
                 if lease.state == REPORTED:  # news from the body: never a second success
                     if outcome.result is not Result.OK:
                         self._record(node, lease.ticket, outcome, latency_s, now, probe=False)
+                        self._compare(lease, outcome, latency_s, now)
                 elif outcome.result is Result.OK and not lease.probe and not node.health.circuit.hears_ok:
                     self._good(node, outcome, latency_s, now)
+                    if self._comparison is not None:
+                        self._compare(lease, outcome, latency_s, now)
                 else:
                     self._record(node, lease.ticket, outcome, latency_s, now, probe=lease.probe)
+                    self._compare(lease, outcome, latency_s, now)
                 lease.state = REPORTED
             if end:
                 lease.state = RELEASED
@@ -199,7 +207,7 @@ class Balancer:
         if roster.snapshot is None:
             return NotReady(self.name, {}, None, self.waits_for)
         self._counts.refused += 1
-        wait_s = max(0.0, roster.next_due - now)
+        wait_s = max(0.0, roster.first_return() - now)
         return NoEndpointAvailable(
             self.name, roster.reasons(), wait_s if wait_s < math.inf else None, "" if roster.nodes else self.waits_for
         )
@@ -229,6 +237,13 @@ class Balancer:
             self._roster.stand((node,), outcome.cause, now)
         elif probe:
             self._roster.return_trial(node)
+
+    def _compare(self, lease: Lease, outcome: Outcome, latency_s: float, now: float) -> None:
+        comparison = self._comparison
+        if comparison is not None:
+            comparison.record(lease.node, lease.ticket, outcome, lease.started, latency_s, now)
+            if comparison.detector.changed:
+                self._roster.stand_compared(now)
 
     def _free(self, node: Node) -> None:
         node.in_flight -= 1
@@ -280,7 +295,8 @@ class Balancer:
         with self._lock:
             if self.abandoned:
                 self._settle_abandoned(now)
-            stats = describe(self.name, self._roster.nodes.values(), self._counts, now)
+            tallies = self._comparison.detector.tallies if self._comparison is not None else {}
+            stats = describe(self.name, self._roster.nodes.values(), self._counts, tallies, now)
         self._tell()
         return stats
 

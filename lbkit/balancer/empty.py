@@ -9,7 +9,7 @@ from lbkit.retry.policy import check_timeout
 
 @dataclass(frozen=True, slots=True)
 class FailOpen:
-    """Use the endpoints that are kept out for presumed trouble (open, half-open, paused). The default.
+    """Use the endpoints that are kept out for presumed trouble (open, half-open, ejected, paused). The default.
 
     Client-side verdicts can be wrong for all endpoints at once, for instance when it is the client's own network that
     fails; and with everything down it is what finds the first endpoint that returns. Envoy does the same below its

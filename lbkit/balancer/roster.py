@@ -19,6 +19,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from random import Random
 
+from lbkit.balancer.comparison import Comparison
 from lbkit.balancer.dues import Dues
 from lbkit.balancer.events import EndpointAdded, EndpointRemoved, Event, FailedOpen, StandingChanged
 from lbkit.balancer.node import Node
@@ -43,7 +44,8 @@ class Roster:
         nodes: All, by id of the endpoint. Replaced with every membership, never changed in place.
         ready: The picker's list: of the nodes that stand ready, those of the best tier.
         probing: Half-open nodes that have a trial to give, the best tier first.
-        next_due: When a standing changes by itself, `inf` for never.
+        next_due: When there is something to do that time alone brings, `inf` for never.
+        comparison: Compares the nodes with each other; None where there is no outlier detection.
         news: Events to tell after unlock.
         version: Grows with every change of the set of endpoints.
     """
@@ -51,11 +53,13 @@ class Roster:
     # _out has the nodes that do not stand ready; _tier is the tier of those in `ready`, inf without any. _places says
     # where in `ready` each node is, for a picker that `Updates`: the list is then in no order.
     __slots__ = (
-        "_breaker", "_dues", "_name", "_out", "_places", "_rng", "_tier", "_told_fail_open", "_updates", "news",
-        "next_due", "nodes", "picker", "probing", "ready", "snapshot", "version",
+        "_breaker", "_dues", "_name", "_out", "_places", "_rng", "_tier", "_told_fail_open", "_updates",
+        "comparison", "news", "next_due", "nodes", "picker", "probing", "ready", "snapshot", "version",
     )  # fmt: skip
 
-    def __init__(self, name: str, picker: Picker, breaker: CircuitBreaker, rng: Random) -> None:
+    def __init__(
+        self, name: str, picker: Picker, breaker: CircuitBreaker, rng: Random, comparison: Comparison | None = None
+    ) -> None:
         self._name = name
         self._breaker = breaker
         self._rng = rng
@@ -66,6 +70,7 @@ class Roster:
         self._told_fail_open = False
         self._updates = picker if isinstance(picker, Updates) else None
         self.picker = picker
+        self.comparison = comparison
         self.nodes: dict[str, Node] = {}
         self.ready: list[Node] = []
         self.probing: dict[Node, None] = {}
@@ -78,7 +83,8 @@ class Roster:
         """Compare the roster with a snapshot. Needs no lock, but one plan must be applied before the next is made."""
 
         def make(endpoint: Endpoint) -> Node:
-            return Node(endpoint, HealthTracker(Circuit(self._breaker, self._rng)), now)
+            sibling = self.comparison.sibling(endpoint) if self.comparison is not None else None
+            return Node(endpoint, HealthTracker(Circuit(self._breaker, self._rng), sibling), now, sibling)
 
         return Plan.of(snapshot, self.nodes, self.snapshot, make)
 
@@ -86,6 +92,8 @@ class Roster:
         """Make the roster what the plan says. A known address keeps all that was learned of it."""
         self.news.extend(EndpointAdded(self._name, node.endpoint.id) for node in plan.fresh)
         self.news.extend(EndpointRemoved(self._name, node.endpoint.id) for node in plan.gone)
+        if self.comparison is not None:
+            self.comparison.replace(plan.gone, plan.fresh, now)
         self.nodes = plan.nodes
         self.snapshot = plan.snapshot
         if plan.fresh or plan.gone:
@@ -105,8 +113,7 @@ class Roster:
             self._list([node for node in plan.touched if self._has(node)], now)
         else:
             self._list_all(now)
-        if now >= self.next_due:
-            self.advance(now)
+        self.advance(now)
 
     def drain(self, identity: str, *, draining: bool, now: float) -> None:
         """Take an endpoint out of use, or put it back.
@@ -123,6 +130,18 @@ class Roster:
     def advance(self, now: float) -> None:
         """Make the transitions that are due."""
         self.stand(self._dues.take(now), "time", now)
+        if self.comparison is not None:
+            self.comparison.detector.advance(now)
+            self.stand_compared(now)
+            self.next_due = self._first_due()
+
+    def first_return(self) -> float:
+        """Return when the first of those that are out may come back by time alone, `inf` for never."""
+        return self._dues.first()
+
+    def _first_due(self) -> float:
+        first = self._dues.first()
+        return first if self.comparison is None else min(first, self.comparison.detector.due)
 
     def succeed(self, now: float) -> None:
         """Replace every node by its successor, so that leases taken before no longer reach the roster."""
@@ -131,7 +150,15 @@ class Roster:
 
     def stand(self, nodes: Iterable[Node], cause: str, now: float) -> None:
         """Judge the nodes anew, and list those anew whose standing has changed."""
-        moved = [node for node in nodes if self._judge(node, cause, now) and self._has(node)]
+        self._stand(((node, cause) for node in nodes), now)
+
+    def stand_compared(self, now: float) -> None:
+        """Judge those anew that were ejected or have come back."""
+        if self.comparison is not None:
+            self._stand(self.comparison.moved(self.nodes), now)
+
+    def _stand(self, nodes: Iterable[tuple[Node, str]], now: float) -> None:
+        moved = [node for node, cause in nodes if self._judge(node, cause, now) and self._has(node)]
         if moved:
             self._list(moved, now)
 
@@ -168,7 +195,7 @@ class Roster:
         for node in nodes:
             done &= self._unlist(node) and self._enlist(node, now)
         if done and (self.ready or self._tier == math.inf):
-            self.next_due = self._dues.first()
+            self.next_due = self._first_due()
         else:
             self._list_all(now)
 
@@ -215,7 +242,7 @@ class Roster:
             node.listed = True
         self._out = dict.fromkeys(node for node in self.nodes.values() if node.standing is not Standing.READY)
         self._dues = Dues(self._out)
-        self.next_due = self._dues.first()
+        self.next_due = self._first_due()
         self.probing = {}
         for node in self._out:
             self._offer_trials(node)
@@ -265,7 +292,7 @@ class Roster:
         # A trial that is out holds up the next one for a limited time: it begins and ends with the oldest of them.
         node.until = node.health.circuit.due
         self._dues.put(node)
-        self.next_due = self._dues.first()
+        self.next_due = self._first_due()
 
     def standby(self, tried: Sequence[str]) -> Node | None:
         """Return the least used untried node of the best tier behind the picker's, or None."""

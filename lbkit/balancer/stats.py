@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 
 from lbkit.balancer.node import Node
+from lbkit.health.outlier import Detector, Tally
 
 
 @dataclass(slots=True)
@@ -92,11 +93,35 @@ class SourceStats:
 
 
 @dataclass(frozen=True, slots=True)
+class OutlierStats:
+    """What one detector of outliers has found, over the cluster's life.
+
+    Attributes:
+        detector: Its name, such as "success_rate".
+        detected: Outliers found.
+        ejected: Those of them that were ejected.
+        over_limit: Those that were not, because enough endpoints were. The rest were not enforced.
+    """
+
+    detector: str
+    detected: int
+    ejected: int
+    over_limit: int
+
+    def __str__(self) -> str:
+        return (
+            f"outliers by {self.detector}: {self.detected} detected, {self.ejected} ejected, "
+            f"{self.over_limit} over the limit"
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class ClusterStats:
     """A cluster at one moment. `print` it for a table; `to_json` for machines. See `Counts` for the numbers.
 
     Attributes:
         sources: Where its endpoints come from, in the order in which they are written; empty for static ones.
+        outliers: What outlier detection has found, by detector; empty where it is off.
     """
 
     cluster: str
@@ -110,6 +135,7 @@ class ClusterStats:
     abandoned: int
     endpoints: tuple[EndpointStats, ...]
     sources: tuple[SourceStats, ...] = ()
+    outliers: tuple[OutlierStats, ...] = ()
 
     def to_dict(self) -> dict[str, object]:
         """Return plain dicts, lists, numbers and text."""
@@ -140,10 +166,12 @@ class ClusterStats:
                 f"{one.endpoint:<{width}}  {state:<22} {one.weight:>6g} {one.in_flight:>9} {one.attempts:>9} "
                 f"{one.share:>6.1%} {one.failures:>8} {latency:>10}{f' {one.priority:>8}' if tiers else ''}"
             )
-        return "\n".join([*lines, *map(str, self.sources)])
+        return "\n".join([*lines, *map(str, self.sources), *map(str, self.outliers)])
 
 
-def describe(cluster: str, nodes: Iterable[Node], counts: Counts, now: float) -> ClusterStats:
+def describe(
+    cluster: str, nodes: Iterable[Node], counts: Counts, tallies: Mapping[Detector, Tally], now: float
+) -> ClusterStats:
     """Make the statistics of `nodes` at `now`; called under the balancer's lock."""
     nodes = list(nodes)
     picks = sum(node.picks for node in nodes)
@@ -165,4 +193,5 @@ def describe(cluster: str, nodes: Iterable[Node], counts: Counts, now: float) ->
         )
         for node in nodes
     )
-    return ClusterStats(cluster=cluster, endpoints=endpoints, **asdict(counts))
+    outliers = tuple(OutlierStats(detector.value, **asdict(tally)) for detector, tally in tallies.items())
+    return ClusterStats(cluster=cluster, endpoints=endpoints, outliers=outliers, **asdict(counts))

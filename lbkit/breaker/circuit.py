@@ -26,6 +26,7 @@ Rules:
     half-open  OK without permit (failing open)       closed
     half-open  CANCELLED, OVERLOADED                  half-open  the permit is back
     half-open  permit out for `probe_max_s`           half-open  the permit is back
+    closed     excuse                                 closed     clean record
     any        reset, another mode                    closed     clean record, the open time starts over
 
     mode          what is different
@@ -186,6 +187,14 @@ class Circuit:
     def reset(self) -> None:
         """Forget everything: closed, unless forced open. What is in flight counts no more."""
         self._start_over("reset")
+
+    def excuse(self) -> None:
+        """Forget the record of a closed circuit, and what is in flight: someone else has judged it.
+
+        How long it stays open next is not forgotten.
+        """
+        if self.state is CLOSED:
+            self._enter(CLOSED, self.cause)
 
     def _break_rule(self, now: float) -> bool:
         broken = self._broken_rule(self.window)

@@ -39,6 +39,7 @@ class Outcome:
         maybe_sent: With CANCELLED and `retryable`, whether the request may have been acted on all the same.
         retry_after_s: Seconds for which the endpoint asked to be left alone, or None.
         cause: A few words without anything that passed through: an exception's class or a status.
+        gateway: Whether an ERROR is what a gateway says when the server behind it does not answer: 502, 503 or 504.
     """
 
     result: Result
@@ -47,6 +48,7 @@ class Outcome:
     cause: str = ""
     elsewhere: bool = False
     maybe_sent: bool = False
+    gateway: bool = False
 
 
 OK = Outcome(Result.OK)

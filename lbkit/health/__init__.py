@@ -2,6 +2,17 @@
 
 from __future__ import annotations
 
+from lbkit.health.outlier import FailureRate, Limit, OutlierDetection, SlowRate, Streak, SuccessRate
 from lbkit.health.tracker import Gate, HealthTracker, Standing
 
-__all__ = ["Gate", "HealthTracker", "Standing"]
+__all__ = [
+    "FailureRate",
+    "Gate",
+    "HealthTracker",
+    "Limit",
+    "OutlierDetection",
+    "SlowRate",
+    "Standing",
+    "Streak",
+    "SuccessRate",
+]

@@ -1,7 +1,8 @@
 """One endpoint's health: every gate has a say, and the first that objects names the reason.
 
 Order of the gates, strongest first: what an operator said (draining), what the membership says (weight 0), what the
-endpoint asked for (a pause by Retry-After), what its record says (the circuit).
+endpoint asked for (a pause by Retry-After), how it compares with its siblings (outlier detection), what its own record
+says (the circuit).
 
     standing   meaning                                                   gets requests
     ---------  --------------------------------------------------------  -----------------------------------------
@@ -9,6 +10,7 @@ endpoint asked for (a pause by Retry-After), what its record says (the circuit).
     half_open  only the circuit objects, and it has a trial to give      exactly the trials
     open       the circuit is open                                       no, unless the cluster fails open
     forced_open  someone has opened the circuit                          never
+    ejected    it is much worse than its siblings                        no, unless the cluster fails open
     paused     429 or 503 with Retry-After                               no, unless the cluster fails open
     draining   an operator took it out                                   never
     weight_0   its weight is 0                                           never
@@ -30,6 +32,7 @@ class Standing(enum.Enum):
     HALF_OPEN = "half_open"
     OPEN = "open"
     FORCED_OPEN = "forced_open"
+    EJECTED = "ejected"
     PAUSED = "paused"
     DRAINING = "draining"
     WEIGHT_ZERO = "weight_0"
@@ -37,7 +40,7 @@ class Standing(enum.Enum):
     @property
     def last_resort(self) -> bool:
         """Whether a cluster that fails open may still use it: its trouble is presumed, not decided by someone."""
-        return self in (Standing.HALF_OPEN, Standing.OPEN, Standing.PAUSED)
+        return self in (Standing.HALF_OPEN, Standing.OPEN, Standing.EJECTED, Standing.PAUSED)
 
 
 class Gate(Protocol):
@@ -98,15 +101,21 @@ class CircuitGate:
 
 
 class HealthTracker:
-    """Joins the gates of one endpoint."""
+    """Joins the gates of one endpoint.
+
+    Args:
+        circuit: Its circuit breaker.
+        ejection: What outlier detection says of it, if there is any.
+    """
 
     __slots__ = ("circuit", "draining", "gates", "pause")
 
-    def __init__(self, circuit: Circuit) -> None:
+    def __init__(self, circuit: Circuit, ejection: Gate | None = None) -> None:
         self.circuit = circuit
         self.pause = Pause()
         self.draining = False
-        self.gates: tuple[Gate, ...] = (self.pause, CircuitGate(circuit))
+        gates: tuple[Gate | None, ...] = (self.pause, ejection, CircuitGate(circuit))
+        self.gates = tuple(gate for gate in gates if gate is not None)
 
     def judge(self, weight: float, now: float) -> tuple[Standing, float]:
         """Return where the endpoint stands at `now` and when that may change by itself (`inf`: not by time)."""

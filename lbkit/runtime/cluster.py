@@ -26,6 +26,7 @@ from lbkit.discovery import Static
 from lbkit.discovery.base import Discovery
 from lbkit.discovery.target.target import as_discovery
 from lbkit.errors import ClusterClosed, ConfigError, NoEndpointAvailable, NotReady
+from lbkit.health import OutlierDetection
 from lbkit.retry import RetryBudget, RetryPolicy
 from lbkit.retry.policy import check_timeout
 from lbkit.runtime import fork
@@ -54,6 +55,8 @@ class Cluster:
             `"consul://orders?tag=v2"`, a list of endpoints, or a source of `lbkit.discovery`.
         scheduler: How to choose, as a config or by name; `ShortestExpectedDelay()` by default. See `lbkit.scheduler`.
         breaker: When a failing endpoint is kept out; `CircuitBreaker()` by default.
+        outliers: When an endpoint is kept out for being worse than its siblings, `OutlierDetection()`; None, the
+            default, compares nothing. See `lbkit.health`.
         retry: What one call may do; `RetryPolicy()` by default. `RetryPolicy(attempts=1)` is no retry.
         budget: What all calls together may retry; `RetryBudget()` by default.
         on_empty: What happens when no endpoint is ready: `FailOpen()` (the default), `FailClosed()` or `Wait(...)`.
@@ -73,6 +76,7 @@ class Cluster:
         *,
         scheduler: str | Scheduler = "shortest_expected_delay",
         breaker: CircuitBreaker | None = None,
+        outliers: OutlierDetection | None = None,
         retry: RetryPolicy | None = None,
         budget: RetryBudget | None = None,
         on_empty: OnEmpty | None = None,
@@ -84,7 +88,9 @@ class Cluster:
             raise ConfigError(f"a cluster's name is text that messages can show, not {name!r}")
         discovery = as_discovery(discovery)
         check_packages(discovery)
-        for kind, value in ((CircuitBreaker, breaker), (RetryPolicy, retry), (RetryBudget, budget)):
+        for kind, value in (
+            (CircuitBreaker, breaker), (OutlierDetection, outliers), (RetryPolicy, retry), (RetryBudget, budget),
+        ):  # fmt: skip
             if value is not None and not isinstance(value, kind):
                 raise ConfigError(f"Cluster({name!r}, ...): expected a {kind.__name__}, not {value!r}")
         if on_empty is not None and not isinstance(on_empty, FailOpen | FailClosed | Wait):
@@ -102,6 +108,7 @@ class Cluster:
             name,
             scheduler=by_name(scheduler),
             breaker=breaker,
+            outliers=outliers,
             budget=budget,
             on_empty=on_empty,
             start_timeout=start_timeout,

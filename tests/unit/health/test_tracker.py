@@ -54,4 +54,4 @@ def test_a_pause_is_only_extended():
 @pytest.mark.parametrize("standing", list(Standing))
 def test_only_presumed_trouble_is_a_last_resort(standing):
     """What someone decided is respected even when nothing else is left."""
-    assert standing.last_resort == (standing in {Standing.OPEN, Standing.HALF_OPEN, Standing.PAUSED})
+    assert standing.last_resort == (standing in {Standing.OPEN, Standing.HALF_OPEN, Standing.EJECTED, Standing.PAUSED})
