@@ -48,7 +48,7 @@ class Comparison:
         if sibling is None:
             return
         if circuit.refuses:
-            self.detector.excuse(sibling)
+            self.detector.excuse(sibling, now)
         elif ticket == circuit.generation:
             if outcome.result is OK:
                 self.detector.good(sibling, started, now, took_s)

@@ -72,12 +72,13 @@ class OutlierDetector:
         hosts: How many siblings there are.
         ejected: Those that are out.
         changed: Those that were ejected or came back; for the owner to look at and to clear.
+        due: When time alone may change something: the end of the interval or of the first ejection.
         tallies: Counts by detector, over its life.
     """
 
     __slots__ = (
         "_end", "_enough", "_epoch", "_most", "_reached", "_returns", "_rng", "_slow_s", "_turn", "changed", "config",
-        "ejected", "hosts", "tallies",
+        "due", "ejected", "hosts", "tallies",
     )  # fmt: skip
 
     def __init__(self, config: OutlierDetection, rng: Random) -> None:
@@ -93,14 +94,9 @@ class OutlierDetector:
         self._most = math.ceil(config.longest_s / config.eject_s)
         self._reached: dict[Sibling, None] = {}  # have enough calls in this interval for one of the rules about rates
         self._epoch = 0
-        self._end = math.inf  # of the running interval
+        self.due = self._end = math.inf  # the latter is that of the running interval
         self._returns: list[tuple[float, int, Sibling]] = []  # a heap; entries whose sibling is back are stale
         self._turn = 0  # breaks its ties
-
-    @property
-    def due(self) -> float:
-        """When time alone may change something: the end of the interval or of the first ejection."""
-        return min(self._end, self._first())
 
     # -- membership
 
@@ -115,6 +111,7 @@ class OutlierDetector:
             raise ConfigError("outlier detection: one of them is compared already")
         if siblings and self._end == math.inf:
             self._end = now + self.config.interval_s
+            self.due = self._end
         for sibling in siblings:
             self.hosts += 1
             sibling.counts_from = -math.inf
@@ -148,7 +145,7 @@ class OutlierDetector:
 
     def good(self, sibling: Sibling, started: float, now: float, took_s: float = 0.0) -> None:
         """Count a good answer to an attempt that began at `started` and took `took_s` seconds."""
-        if now >= self._end:
+        if now >= self.due:
             self.advance(now)
         if started <= sibling.counts_from:
             return
@@ -170,7 +167,7 @@ class OutlierDetector:
         local = outcome.result in LOCAL
         if not local and outcome.result is not Result.ERROR:
             return
-        if now >= self._end:
+        if now >= self.due:
             self.advance(now)
         if started <= sibling.counts_from:
             return
@@ -195,9 +192,11 @@ class OutlierDetector:
                 # Nothing was counted in the intervals since: their ends change nothing.
                 self._end += self.config.interval_s * (1 + (now - self._end) // self.config.interval_s)
                 self._epoch += 1
+        self.due = min(self._end, first)
 
-    def excuse(self, sibling: Sibling) -> None:
+    def excuse(self, sibling: Sibling, now: float) -> None:
         """Forget what is counted of it now: someone else has judged it, and has put it out."""
+        self.advance(now)
         if sibling not in self.ejected:
             self._drop(sibling)
 
@@ -276,6 +275,7 @@ class OutlierDetector:
         self.ejected[sibling] = None
         self._turn += 1
         heappush(self._returns, (sibling.until, self._turn, sibling))
+        self.due = min(self.due, sibling.until)
         self.changed.append(sibling)
 
     def _return(self, sibling: Sibling, at: float, cause: str) -> None:
