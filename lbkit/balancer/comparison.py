@@ -3,11 +3,15 @@
 Both can keep an endpoint out: its circuit for its own record, such as failures in a row; the detector for being worse
 than its siblings. An incident is judged by one of them, once:
 
-1. Whoever puts an endpoint out clears what the other has counted of it.
-2. What began before that, or while the endpoint was out, counts for neither. The circuit's ticket says so.
-3. So an endpoint whose circuit is open or half-open is not compared. Its trials, and what it answers when the cluster
-   fails open, are the circuit's business alone.
-4. An ejected endpoint gets no trials: the ejection is the stronger gate, and its circuit is closed behind it.
+1. Whoever puts an endpoint out clears what the other has counted by the same rule. An ejection clears the circuit's
+   record. A circuit that opens clears the detector's rows of failures, and the counts of the interval if it looks at
+   rates itself. If it does not, they stay: an endpoint that is bad again and again, and whose circuit opens again and
+   again for a second, is then ejected. One row cannot do that: it is a few calls of a hundred.
+2. What began before that, or while the endpoint was out, counts for neither. The circuit's ticket says so. So the
+   hundred requests that were in flight when it died are at most a row.
+3. The trials of an endpoint whose circuit is open or half-open, and what it answers when the cluster fails open, are
+   the circuit's business alone. What was counted of it before may still eject it at the end of the interval.
+4. An ejection takes over: it is the stronger gate, and the circuit behind it is closed. There are no trials then.
 """
 
 from __future__ import annotations
@@ -48,7 +52,9 @@ class Comparison:
         if sibling is None:
             return
         if circuit.refuses:
-            self.detector.excuse(sibling, now)
+            sibling.end_rows()
+            if circuit.window is not None:
+                self.detector.excuse(sibling, now)
         elif ticket == circuit.generation:
             if outcome.result is OK:
                 self.detector.good(sibling, started, now, took_s)

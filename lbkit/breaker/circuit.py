@@ -26,7 +26,7 @@ Rules:
     half-open  OK without permit (failing open)       closed
     half-open  CANCELLED, OVERLOADED                  half-open  the permit is back
     half-open  permit out for `probe_max_s`           half-open  the permit is back
-    closed     excuse                                 closed     clean record
+    any        excuse                                 closed     clean record
     any        reset, another mode                    closed     clean record, the open time starts over
 
     mode          what is different
@@ -189,12 +189,12 @@ class Circuit:
         self._start_over("reset")
 
     def excuse(self) -> None:
-        """Forget the record of a closed circuit, and what is in flight: someone else has judged it.
+        """Forget the record and what is in flight: someone else has judged it, and keeps the endpoint out.
 
-        How long it stays open next is not forgotten.
+        It is closed then, unless forced open.
         """
-        if self.state is CLOSED:
-            self._enter(CLOSED, self.cause)
+        if self.mode is not Mode.FORCED_OPEN:
+            self._enter(CLOSED, "excuse")
 
     def _break_rule(self, now: float) -> bool:
         broken = self._broken_rule(self.window)

@@ -15,10 +15,12 @@ from lbkit.core.endpoint import Endpoint, Snapshot
 from lbkit.core.outcome import CANCELLED, OK, Outcome, Result
 from lbkit.core.pick import PickInfo
 from lbkit.errors import LeaseMisuse, NoEndpointAvailable
+from lbkit.health import OutlierDetection, Streak
 from lbkit.scheduler import by_name
 from lbkit.testing import ManualClock
 
 NAMES = "abcde"
+EJECTS = OutlierDetection(failures=Streak(2), eject_ratio=0.5, eject_s=1.0, interval_s=2.0)
 SCHEDULERS = [
     "first", "least_connections", "least_request", "peak_ewma", "random", "round_robin", "shortest_expected_delay",
 ]  # fmt: skip
@@ -42,8 +44,9 @@ class BalancerModel(RuleBasedStateMachine):
         on_empty=st.sampled_from([FailOpen(), FailClosed()]),
         failures=st.integers(1, 3),
         probes=st.integers(1, 2),
+        outliers=st.none() | st.just(EJECTS),
     )
-    def begin(self, scheduler, on_empty, failures, probes):
+    def begin(self, scheduler, on_empty, failures, probes, outliers):
         self.clock = ManualClock()
         self.probes = probes
         self.fails_open = isinstance(on_empty, FailOpen)
@@ -52,6 +55,7 @@ class BalancerModel(RuleBasedStateMachine):
             scheduler=by_name(scheduler),
             breaker=CircuitBreaker(failures=failures, probes=probes),
             on_empty=on_empty,
+            outliers=outliers,
             clock=self.clock,
             rng=Random(1),
         )
@@ -117,7 +121,8 @@ class BalancerModel(RuleBasedStateMachine):
         now = self.states()
         ready = {one for one, state in now.items() if state == "ready"}
         if lease.probe:
-            assert before[name] in ("open", "half_open", "paused")  # time may have made it half-open just now
+            # Time may have made it half-open just now.
+            assert before[name] in ("open", "half_open", "ejected", "paused")
             assert may_probe or not ready
             assert name not in tried or not ready
         elif ready:

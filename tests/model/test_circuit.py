@@ -189,7 +189,7 @@ class CircuitModel(RuleBasedStateMachine):
     def an_attempt_is_lost(self, which):
         self.out.pop(which % len(self.out))
 
-    @rule(event=st.sampled_from([*[None] * 9, "fork", "reset", *Mode]))
+    @rule(event=st.sampled_from([*[None] * 9, "fork", "reset", "excuse", *Mode]))
     def something_rare_happens(self, event):
         if event == "fork":
             self.circuit.renew()
@@ -198,6 +198,10 @@ class CircuitModel(RuleBasedStateMachine):
         elif event == "reset":
             self.circuit.reset()
             self.start_over()
+        elif event == "excuse":
+            self.circuit.excuse()
+            if self.mode is not Mode.FORCED_OPEN:
+                self.enter(State.CLOSED)
         elif event is not None:
             changed = self.circuit.set_mode(event)
             assert changed == (event is not self.mode)

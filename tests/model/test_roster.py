@@ -7,17 +7,19 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from lbkit.balancer.comparison import Comparison
 from lbkit.balancer.roster import Roster
 from lbkit.breaker import CircuitBreaker
 from lbkit.core.endpoint import Endpoint, Snapshot
-from lbkit.core.outcome import OK, Result
+from lbkit.core.outcome import OK, Outcome, Result
 from lbkit.core.pick import FIRST_TRY, PickInfo
-from lbkit.health import Standing
+from lbkit.health import OutlierDetection, Standing, Streak
 from lbkit.scheduler import by_name
 from lbkit.scheduler.least import SCAN_LIMIT
 from tests.unit.scheduler.nodes import begin, end
 
 NAMES = [f"s{number}" for number in range(3 * SCAN_LIMIT)]
+EJECTS = OutlierDetection(failures=Streak(2), eject_ratio=0.5, eject_s=1.0, interval_s=2.0)
 KINDS = st.tuples(st.sampled_from([0.0, 1.0, 1.0, 1.0, 2.5]), st.sampled_from([0, 0, 0, 0, 1, 2]))
 
 
@@ -28,13 +30,16 @@ class RosterModel(RuleBasedStateMachine):
         scheduler=st.sampled_from(["least_connections", "shortest_expected_delay", "first"]),
         count=st.sampled_from([2, SCAN_LIMIT - 1, SCAN_LIMIT + 2, len(NAMES)]),
         probes=st.integers(1, 2),
+        failures=st.sampled_from([1, 1, 3]),
+        compared=st.booleans(),
     )
-    def start(self, scheduler, count, probes):
+    def start(self, scheduler, count, probes, failures, compared):
         self.now = 0.0
         self.picker = by_name(scheduler).build(Random(1))
         self.keeps_order = scheduler == "first"
-        breaker = CircuitBreaker(failures=1, probes=probes)
-        self.roster = Roster("model", self.picker, breaker, Random(2))
+        breaker = CircuitBreaker(failures=failures, probes=probes)
+        self.comparison = Comparison(EJECTS, Random(3)) if compared else None
+        self.roster = Roster("model", self.picker, breaker, Random(2), self.comparison)
         self.seen = {}  # as an ordered set
         self.out = []  # (node, generation, whether it is a trial)
         self.apply(dict.fromkeys(NAMES[:count], (1.0, 0)))
@@ -132,6 +137,9 @@ class RosterModel(RuleBasedStateMachine):
             self.roster.stand((node,), "500", self.now)
         elif probe:
             self.roster.return_trial(node)
+        if self.comparison is not None:
+            self.comparison.record(node, ticket, Outcome(result), self.now, 0.0, self.now)
+            self.roster.stand_compared(self.now)
 
     def let_go(self, node, *, observed=False):
         if not node.listed:
@@ -177,11 +185,25 @@ class RosterModel(RuleBasedStateMachine):
         assert len(roster.ready) == len(ready)
         assert [node for node in self.seen if node.listed] == [node for node in self.seen if node in set(ready)]
         out = [node for node in nodes if node.standing is not Standing.READY]
-        assert roster.next_due == min((node.until for node in out), default=math.inf)
+        assert roster.first_return() == min((node.until for node in out), default=math.inf)
+        due = math.inf if self.comparison is None else self.comparison.detector.due
+        assert roster.next_due == min(roster.first_return(), due)
         half_open = [node for node in out if node.standing is Standing.HALF_OPEN and node.health.circuit.permits]
         assert set(roster.probing) == {node for node in half_open if node.endpoint.priority <= tier}
         tiers = [node.endpoint.priority for node in roster.probing]
         assert tiers == sorted(tiers)
+
+    @invariant()
+    def the_detector_and_the_standings_agree(self):
+        if self.comparison is None:
+            return
+        detector = self.comparison.detector
+        assert detector.hosts == len(self.roster.nodes)
+        ejected = {node for node in self.roster.nodes.values() if node.sibling in detector.ejected}
+        assert len(ejected) == len(detector.ejected) <= max(1, detector.hosts // 2)
+        stands = {node for node in self.roster.nodes.values() if node.standing is Standing.EJECTED}
+        assert stands == {node for node in ejected if node.weight}
+        assert detector.changed == []
 
     @invariant()
     def the_picker_knows_the_weights_and_holds_no_more_than_it_needs(self):

@@ -18,6 +18,7 @@ from lbkit.balancer.balancer import Balancer
 from lbkit.breaker import CircuitBreaker
 from lbkit.core.endpoint import Endpoint, Snapshot
 from lbkit.core.outcome import OK, Outcome, Result
+from lbkit.health import OutlierDetection
 from lbkit.scheduler import Scheduler
 
 MEAN_S = 0.01
@@ -199,12 +200,13 @@ def simulate(
     sigma: float = SIGMA,
     warmup: float = 0.1,
     breaker: CircuitBreaker | None = None,
+    outliers: OutlierDetection | None = None,
     on_answer: Callable[[float, int, bool], None] | None = None,
 ) -> Run:
     """Let Poisson arrivals hit random clients, each request being one attempt; return what came of it."""
     rng = Random(seed)
     clock = Clock()
-    balancers = make_clients(scheduler, len(servers), clients, clock, seed, breaker=breaker)
+    balancers = make_clients(scheduler, len(servers), clients, clock, seed, breaker=breaker, outliers=outliers)
     run = Run()
     done: list = []
     arrival = 0.0

@@ -109,6 +109,7 @@ class OutlierDetector:
         siblings = tuple(siblings)
         if len(set(siblings)) < len(siblings) or any(map(self._has, siblings)):
             raise ConfigError("outlier detection: one of them is compared already")
+        self.advance(now)
         if siblings and self._end == math.inf:
             self._end = now + self.config.interval_s
             self.due = self._end

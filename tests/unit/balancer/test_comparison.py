@@ -1,5 +1,7 @@
 """Outlier detection as the endpoints of a balancer live it, beside their circuit breakers."""
 
+from dataclasses import replace
+
 import pytest
 
 from lbkit import CircuitBreaker, Cluster, ConfigError, FailClosed, NoEndpointAvailable, OutlierDetection
@@ -104,26 +106,31 @@ def test_an_open_circuit_is_the_verdict_and_the_detector_adds_none():
     assert made.stats().outliers[0].detected == 0
 
 
-def test_what_opened_the_circuit_is_no_part_of_the_rate():
-    """After the trial 8 of 16 have failed, and none of those that count: it stays, in spite of 50 %."""
-    made, clock, _ = rate_limited()
+@pytest.mark.parametrize(
+    ("breaker", "after"),
+    [(CircuitBreaker(), "ejected"), (CircuitBreaker(failure_rate=0.9, window_s=60.0, min_calls=20), "ready")],
+)
+def test_a_circuit_that_looks_at_rates_has_judged_the_interval_as_well(breaker, after):
+    """5 of 19 that count have failed, the sixth opened the circuit: 26 %. Or none of 12, if its rates are judged."""
+    rate = FailureRate(ratio=0.25, min_calls=10)
+    made, clock, _ = rate_limited(outliers=replace(RATE, failure_rate=rate), breaker=breaker)
     serve(made, 3, every=4)
-    fail(made, "a", 8)
+    fail(made, "a")
     clock.advance(2.0)
     assert use(made, 1) == "a"
     serve(made, 12, bad="")
     clock.advance(7.0)
     use(made, 10)
-    assert made._roster.reasons() == {"ready": 10}
+    assert state(made, "a") == after
 
 
 def test_attempts_that_were_in_flight_when_it_was_ejected_do_not_open_its_circuit():
     """They are the same incident, and its circuit is clean when it comes back."""
     made, clock, told = rate_limited(outliers=ROW, breaker=CircuitBreaker(failures=6))
-    leases = [lease for lease in (made.acquire() for _ in range(200)) if host(lease) == "a"]
+    leases = [made.acquire() for _ in range(200)]
     clock.advance(1.0)
     for lease in leases:
-        lease.release(ERROR)
+        lease.release(ERROR if host(lease) == "a" else OK)
     assert state(made, "a") == "ejected"
     clock.advance(30.0)
     use(made, 1)
@@ -131,14 +138,30 @@ def test_attempts_that_were_in_flight_when_it_was_ejected_do_not_open_its_circui
     assert [change.after.value for change in told] == ["ejected", "ready"]
 
 
+def test_an_ejection_takes_over_from_an_open_circuit():
+    """Half of its calls failed, and then a row that opened its circuit. It is out for the ejection, without trials."""
+    made, clock, told = rate_limited(breaker=CircuitBreaker(open_s=60.0, open_max_s=60.0))
+    serve(made)
+    fail(made, "a")
+    clock.advance(9.0)
+    use(made, 1)
+    assert [change.after.value for change in told] == ["open", "ejected"]
+    clock.advance(30.0)
+    use(made, 10)
+    assert [change.after.value for change in told] == ["open", "ejected", "ready"]
+
+
 def test_trials_and_last_resorts_are_the_circuits_business():
     """However an endpoint that is half-open or ejected answers, the detector does not hear of it."""
     made, clock, _ = rate_limited(outliers=ROW)
-    for _ in range(10):  # a trial fails each time: ten failures in a row
-        fail(made, "a")
+    fail(made, "a")
+    for _ in range(10):  # a trial fails each time
         clock.advance(40.0)
         fail(made, "a", 1)
-        clock.advance(40.0)
+    for name in NAMES[1:]:
+        made.drain(f"{name}:80")
+    use(made, 10, ERROR)  # as a last resort
+    assert state(made, "a") == "open"
     assert made.stats().outliers[0].detected == 0
     assert made._roster.nodes["a:80"].sibling.row == 0
 
@@ -199,13 +222,14 @@ def test_a_body_that_breaks_counts_once_more_and_is_no_success():
     lease.report(OK)
     lease.release(ERROR)
     sibling = made._roster.nodes[lease.endpoint.id].sibling
-    assert (sibling.calls, sibling.bad, sibling.row) == (0, 0, 0)  # it began when the cluster did
-    assert sibling.counts_from < 0
+    assert (sibling.calls, sibling.bad, sibling.row) == (2, 1, 1)
 
 
 def test_slow_answers_are_measured_to_their_head():
     """The body may take as long as it likes."""
-    config = OutlierDetection(success_rate=None, failure_rate=None, slow_rate=SlowRate(1.0, min_calls=10))
+    config = OutlierDetection(
+        success_rate=None, failure_rate=None, slow_rate=SlowRate(1.0, min_calls=10), interval_s=60.0
+    )
     made, clock = balancer(*NAMES, outliers=config)
     for _ in range(10):
         leases = {host(lease): lease for lease in (made.acquire() for _ in NAMES)}
@@ -216,7 +240,7 @@ def test_slow_answers_are_measured_to_their_head():
         leases["a"].mark_head()
         for lease in leases.values():
             lease.release()
-    clock.advance(10.0)
+    clock.advance(60.0)
     use(made, 1)
     assert (state(made, "a"), state(made, "b")) == ("ejected", "ready")
 
@@ -300,7 +324,7 @@ def test_a_cluster_takes_the_config_by_name_and_nothing_else():
 
 def test_listeners_hear_of_ejections_outside_the_lock():
     """One that asks for statistics, or takes a lease, is not held up."""
-    made, clock, _ = rate_limited(outliers=ROW, breaker=NEVER)
+    made, _, _ = rate_limited(outliers=ROW, breaker=NEVER)
     heard = []
     made.subscribe(lambda event: heard.append(made.stats()) if isinstance(event, StandingChanged) else None)
     fail(made, "a")

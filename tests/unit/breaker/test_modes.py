@@ -90,6 +90,22 @@ def test_reset_closes_it_and_forgets():
     assert forced.state is State.OPEN
 
 
+@pytest.mark.parametrize("state", [State.CLOSED, State.OPEN, State.HALF_OPEN])
+def test_excuse_closes_it_and_clears_the_record(state):
+    """Someone else has judged it. What is in flight counts no more; one that was forced open stays so."""
+    made = circuit(failures=2, failure_rate=0.5)
+    record(made, Result.ERROR, *[Result.ERROR] * (state is not State.CLOSED))
+    if state is State.HALF_OPEN:
+        made.advance(1.0)
+    ticket = made.generation
+    made.excuse()
+    assert (made.state, made.failures, made.window.calls, made.permits) == (State.CLOSED, 0, 0, 0)
+    assert not made.record(Result.ERROR, ticket, now=0.0)
+    forced = circuit(Mode.FORCED_OPEN)
+    forced.excuse()
+    assert forced.state is State.OPEN
+
+
 def test_same_events_and_same_seed_make_the_same_decisions():
     """A thousand random events, twice."""
 

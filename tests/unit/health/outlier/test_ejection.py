@@ -62,6 +62,16 @@ def test_a_first_ejection_that_is_longer_than_the_longest_is_the_longest():
         serve(group)
 
 
+def test_an_ejection_that_is_shorter_than_an_interval_is_over_in_time():
+    """The next failures are a new incident, although nobody has looked since."""
+    group = Group(only(failures=Streak(5), eject_s=2.0), 10)
+    eject(group)
+    group.now += 3.0
+    group.tell(0, ERROR, 4, started=group.now - 0.5)
+    assert group.out == []
+    assert eject(group) == pytest.approx(4.0)
+
+
 def test_jitter_is_added_and_not_taken_off():
     """0 to 7 seconds, evenly: the mean of 400 is 3.5 with a standard deviation of 0.1."""
     group = Group(only(failures=Streak(1), eject_ratio=1.0, jitter_s=7.0), 400)
