@@ -18,7 +18,7 @@ from lbkit.balancer.audience import Audience
 from lbkit.balancer.comparison import Comparison
 from lbkit.balancer.empty import FailOpen, OnEmpty
 from lbkit.balancer.events import Event, LeasesDropped, Listener
-from lbkit.balancer.lease import RELEASED, REPORTED, Lease
+from lbkit.balancer.lease import HELD, RELEASED, REPORTED, Lease
 from lbkit.balancer.log import log_changes
 from lbkit.balancer.node import LATENCY_WEIGHT, Node
 from lbkit.balancer.roster import Roster
@@ -151,14 +151,14 @@ class Balancer:
                 if lease.state == REPORTED:  # news from the body: never a second success
                     if outcome.result is not Result.OK:
                         self._record(node, lease.ticket, outcome, latency_s, now, probe=False)
-                        self._compare(lease, outcome, latency_s, now)
                 elif outcome.result is Result.OK and not lease.probe and not node.health.circuit.hears_ok:
                     self._good(node, outcome, latency_s, now)
-                    if self._comparison is not None:
-                        self._compare(lease, outcome, latency_s, now)
                 else:
                     self._record(node, lease.ticket, outcome, latency_s, now, probe=lease.probe)
-                    self._compare(lease, outcome, latency_s, now)
+                if self._comparison is not None and (lease.state == HELD or outcome.result is not Result.OK):
+                    self._comparison.record(node, lease.ticket, outcome, lease.started, latency_s, now)
+                    if self._comparison.detector.changed:
+                        self._roster.stand_compared(now)
                 lease.state = REPORTED
             if end:
                 lease.state = RELEASED
@@ -237,13 +237,6 @@ class Balancer:
             self._roster.stand((node,), outcome.cause, now)
         elif probe:
             self._roster.return_trial(node)
-
-    def _compare(self, lease: Lease, outcome: Outcome, latency_s: float, now: float) -> None:
-        comparison = self._comparison
-        if comparison is not None:
-            comparison.record(lease.node, lease.ticket, outcome, lease.started, latency_s, now)
-            if comparison.detector.changed:
-                self._roster.stand_compared(now)
 
     def _free(self, node: Node) -> None:
         node.in_flight -= 1

@@ -133,7 +133,6 @@ class Roster:
         if self.comparison is not None:
             self.comparison.detector.advance(now)
             self.stand_compared(now)
-            self.next_due = self._first_due()
 
     def first_return(self) -> float:
         """Return when the first of those that are out may come back by time alone, `inf` for never."""
@@ -156,6 +155,7 @@ class Roster:
         """Judge those anew that were ejected or have come back."""
         if self.comparison is not None:
             self._stand(self.comparison.moved(self.nodes), now)
+            self.next_due = self._first_due()  # also where something stronger keeps out who was ejected
 
     def _stand(self, nodes: Iterable[tuple[Node, str]], now: float) -> None:
         moved = [node for node, cause in nodes if self._judge(node, cause, now) and self._has(node)]

@@ -19,11 +19,12 @@ from random import Random
 
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 
-from lbkit import Cluster
+from lbkit import Cluster, OutlierDetection
 from lbkit.balancer.balancer import Balancer
 from lbkit.breaker import CircuitBreaker
 from lbkit.core.endpoint import Endpoint, Snapshot
 from lbkit.core.outcome import OK, Result
+from lbkit.health.outlier import OutlierDetector, Sibling
 from lbkit.scheduler import (
     First,
     LeastConnections,
@@ -179,6 +180,33 @@ def calls_and_changes(report: Report, calls: int, rounds: int) -> None:
         report.add(f"change of standing, {count:,} endpoints", values, unit="us")
 
 
+def comparing(report: Report, calls: int, rounds: int) -> None:
+    """What outlier detection adds to a pick, and what the end of an interval costs under the lock."""
+    report.head("outlier detection, 4 endpoints, default scheduler")
+    plain, compared = (Balancer("orders", outliers=outliers, rng=Random(1)) for outliers in (None, OutlierDetection()))
+    for made in (plain, compared):
+        made.apply(snapshot(4))
+    figures = in_turns({0: one_at_a_time(plain), 1: one_at_a_time(compared)}, calls, rounds)
+    report.add("acquire and release without it", figures[0], unit="us")
+    report.add("acquire and release with it", figures[1], unit="us")
+    report.add("with it against without", [b / a for a, b in zip(figures[0], figures[1], strict=True)])
+    report.head("the end of an interval in which every endpoint had 100 calls: the lock is held meanwhile")
+    for count in SIZES[1:]:
+        detector = OutlierDetector(OutlierDetection(), Random(1))
+        siblings = [Sibling(str(number)) for number in range(count)]
+        detector.join(siblings, 0.0)
+        took = []
+        for interval in range(1, 6):
+            now = interval * detector.config.interval_s
+            for sibling in siblings:
+                for _ in range(100):
+                    detector.good(sibling, now - 1.0, now - 1.0)
+            start = time.process_time()
+            detector.advance(now)
+            took.append((time.process_time() - start) * 1e6)
+        report.add(f"end of an interval, {count:,} endpoints", took, unit="us")
+
+
 def main() -> None:
     """Run everything."""
     options = arguments(__doc__.partition("\n")[0])
@@ -187,6 +215,7 @@ def main() -> None:
     calls, rounds = (2_000, 5) if options.quick else (10_000, 15)
     picks(report, calls, rounds)
     calls_and_changes(report, calls, rounds)
+    comparing(report, calls, rounds)
     report.end(options.json)
 
 

@@ -10,7 +10,7 @@ import inspect
 import re
 import subprocess
 import sys
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ import pytest
 import lbkit
 import lbkit.discovery
 import lbkit.events
+import lbkit.health
 import lbkit.scheduler
 import lbkit.testing
 from lbkit._http.options import DEFAULTS
@@ -246,16 +247,20 @@ def test_defaults_are_those_of_the_code():
     """Every row `Class.option` or transport option has the value of the code, and no option is missing."""
     configs = [lbkit.RetryPolicy, lbkit.RetryBudget, lbkit.CircuitBreaker, lbkit.Wait]
     configs += [getattr(lbkit.scheduler, name) for name in ("ShortestExpectedDelay", "PeakEwma", "LeastRequest")]
-    configs += [lbkit.scheduler.RoundRobin, lbkit.scheduler.First]
+    configs += [lbkit.scheduler.RoundRobin, lbkit.scheduler.First, lbkit.OutlierDetection]
+    configs += [lbkit.health.Streak, lbkit.health.SuccessRate, lbkit.health.FailureRate, lbkit.health.SlowRate]
     expected = {f"{config.__name__}.{one.name}": one.default for config in configs for one in fields(config)}
     expected["RetryPolicy.CAP_S"] = lbkit.RetryPolicy.CAP_S
     expected |= discovery_defaults()
     for name in ("weight", "priority"):
         expected[f"Endpoint.{name}"] = next(one.default for one in fields(lbkit.Endpoint) if one.name == name)
     expected |= DEFAULTS
-    written = {
-        name: ", ".join(str(one) for one in sorted(value)) if isinstance(value, frozenset) else str(value)
-        for name, value in expected.items()
-        if value is not MISSING
-    }
+    written = {name: as_written(value) for name, value in expected.items() if value is not MISSING}
     assert rows() == written
+
+
+def as_written(value):
+    """Return how the tables write a default; of a config within a config they say that it has its own defaults."""
+    if isinstance(value, frozenset):
+        return ", ".join(str(one) for one in sorted(value))
+    return f"{type(value).__name__}()" if is_dataclass(value) and value == type(value)() else str(value)

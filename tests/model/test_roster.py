@@ -202,7 +202,8 @@ class RosterModel(RuleBasedStateMachine):
         ejected = {node for node in self.roster.nodes.values() if node.sibling in detector.ejected}
         assert len(ejected) == len(detector.ejected) <= max(1, detector.hosts // 2)
         stands = {node for node in self.roster.nodes.values() if node.standing is Standing.EJECTED}
-        assert stands == {node for node in ejected if node.weight}
+        stronger = {Standing.DRAINING, Standing.WEIGHT_ZERO, Standing.PAUSED}
+        assert stands == {node for node in ejected if node.standing not in stronger}
         assert detector.changed == []
 
     @invariant()

@@ -1,13 +1,14 @@
 """Outlier detection: an endpoint is compared with its siblings, and ejected for a while if it is much worse.
 
-The detectors and figures are Envoy's and gRPC's (gRFC A50); `OutlierDetection.envoy()` and `.grpc()` have them exactly.
+The detectors and figures are Envoy's and gRPC's (gRFC A50): `OutlierDetection.envoy()` and `.grpc()`.
 
 Rules:
 1. No timer, no clock. Time comes in as `now`, and whatever was due since is made up for, in its order and at its time.
    So it does not matter how often `advance` is called.
 2. Failures in a row are looked at with every failure, rates at the end of each interval. Only endpoints with enough
    calls for a rule are looked at then: no more than the calls of the interval divided by that number.
-3. At most `eject_ratio` of the siblings are out at once, or one. An endpoint without siblings is never ejected.
+3. At most `eject_ratio` of the siblings are out at once, or one where `always_one` says so. An endpoint without
+   siblings is never ejected.
 4. One incident, one ejection: what began before an ejection, or during it, says nothing afterwards. The counts of the
    ejected start anew.
 5. CANCELLED and OVERLOADED count as nothing. A failure never takes one from any count.
@@ -27,7 +28,8 @@ The n-th ejection in short order lasts n times `eject_s`, at most `eject_max_s`,
 service takes one off.
 
 Where we differ from both: ejections end at their time and not with the next interval; the worst are ejected first; the
-multiplier stops where it makes no difference; a smaller membership lets endpoints go.
+multiplier stops where it makes no difference; a smaller membership lets endpoints go. What is a failure is said by the
+outcomes: here 501, 505, and 503 with Retry-After are none, and for Envoy every 5xx is one.
 """
 
 from __future__ import annotations

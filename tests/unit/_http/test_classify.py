@@ -84,6 +84,7 @@ def test_statuses_that_count(classifier, status, retryable):
     """HT-11: which of them another endpoint may answer better is the policy's set."""
     outcome = classifier.status(status, [])
     assert (outcome.result, outcome.retryable, outcome.cause) == (Result.ERROR, retryable, str(status))
+    assert outcome.gateway == (status in {502, 503, 504})
 
 
 def test_429_and_503_with_retry_after_are_pushed_back(classifier):
