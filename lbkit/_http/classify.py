@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from lbkit._http.h2 import REFUSED_STREAM
 from lbkit._http.library import Library
 from lbkit.core.outcome import CANCELLED, OK, Outcome, Result
 from lbkit.retry import RetryPolicy
@@ -23,7 +24,6 @@ NOT_A_FAILURE = frozenset({501, 505})
 """Server errors that say what the server does not do, not that it is unwell (HAProxy's observe layer7)."""
 GATEWAY = frozenset({502, 503, 504})
 """What a gateway says when the server behind it does not answer."""
-HTTP2_REFUSED_STREAM = 7
 
 _RESULTS = {
     "ConnectError": Result.UNREACHABLE,
@@ -73,7 +73,7 @@ class Classifier:
             return outcome
         if hasattr(event, "last_stream_id"):  # GOAWAY; 0 says that no stream was processed
             return _GOAWAY if event.last_stream_id == 0 else outcome
-        return _REFUSED if getattr(event, "error_code", None) == HTTP2_REFUSED_STREAM else outcome
+        return _REFUSED if getattr(event, "error_code", None) == REFUSED_STREAM else outcome
 
     def status(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> Outcome:
         """Classify a response by its status and Retry-After. No 4xx counts against an endpoint."""

@@ -177,6 +177,8 @@ def types(library: Library) -> tuple[Any, Any]:
             except Exception as error:
                 self.judge(error, request)
                 raise
+            finally:
+                self.refused.pop(request.extensions.get(_STREAM), None)
 
         def _read_incoming_data(self, request: Any) -> Any:
             self.look(request)
@@ -199,6 +201,8 @@ def types(library: Library) -> tuple[Any, Any]:
             except Exception as error:
                 self.judge(error, request)
                 raise
+            finally:
+                self.refused.pop(request.extensions.get(_STREAM), None)
 
         async def _read_incoming_data(self, request: Any) -> Any:
             self.look(request)

@@ -303,7 +303,7 @@ class Balancer:
 
     def tell(self, *events: Event) -> None:
         """Tell the listeners what was decided outside the lock, and what has not been told yet."""
-        self._news.extend(events)
+        self.post(*events)
         self._tell()
 
     def before_fork(self) -> None:

@@ -6,11 +6,7 @@ from lbkit import Cluster, ConfigError, RetryPolicy
 from tests.rigs.faulty import FaultServer
 from tests.rigs.h2server import H2Server
 from tests.twins.faces import attempts, in_flight
-from tests.twins.twin import addresses, twin
-
-
-def pools(client):
-    return client.raw._transport._core.homes.pools()
+from tests.twins.twin import addresses, pools, twin
 
 
 @twin

@@ -9,7 +9,7 @@ from lbkit import Cluster, RetryPolicy
 from tests.rigs.h2server import H2Server, h2_servers
 from tests.rigs.ledger import Ledger
 from tests.twins.faces import FACES, in_flight
-from tests.twins.twin import addresses, twin
+from tests.twins.twin import addresses, pools, twin
 
 SCHEDULING_NOISE_S = 0.25
 """What a busy machine adds to a timeout."""
@@ -121,6 +121,23 @@ async def test_a_header_that_http2_forbids_is_the_users_mistake(face, h2_pair, o
                 await client.post("/", content=b"x", headers={"TE": "gzip"})
             assert (await client.get()).status_code == 200
     assert (cluster.stats().failures, cluster.stats().retries, in_flight(cluster)) == (0, 0, 0)
+
+
+@twin
+async def test_refusals_leave_nothing_behind_on_the_connection(face, h2_pair, options):
+    """A server that refuses for long must not make a connection that lives as long grow with each refusal."""
+    cluster = Cluster("orders", addresses(h2_pair), scheduler="first")
+    async with face.balanced(cluster, **options) as client:
+        assert (await client.post("/", content=b"x")).status_code == 200
+        h2_pair[0].control(mode="refused_stream")
+        try:
+            for _ in range(4):
+                assert (await client.post("/", content=b"x")).status_code == 200
+        finally:
+            h2_pair[0].control(mode="ok")
+        kept = [channel.connection for pool in pools(client) for channel in (*pool._idle, *pool._shared)]
+        assert kept
+        assert [connection.refused for connection in kept] == [{}] * len(kept)
 
 
 @twin

@@ -28,6 +28,11 @@ def addresses(servers):
     return [f"unix:{server.unix}" if getattr(server, "unix", None) else server.address for server in servers]
 
 
+def pools(client):
+    """The pools of a client's transport."""
+    return client.raw._transport._core.homes.pools()
+
+
 def header(response, name):
     """A header as the replica's /headers route saw it, None where it was not sent."""
     return next((value for key, value in response.json()["headers"] if key.lower() == name.lower()), None)
